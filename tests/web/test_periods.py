@@ -71,6 +71,26 @@ async def test_a_month_is_closed_with_all_that_begins_in_it(open_web: OpenWeb) -
         assert "no period is called `2026-11-31`" in wrong.text
 
 
+async def test_who_has_no_such_period_keeps_nobody_elses_usage_back(
+    open_web: OpenWeb,
+) -> None:
+    later = BETA.replace("plan =", "starts = 2027-02-01\nplan =")
+    async with open_web(meterline=METERLINE + later, pricing=WEEKLY + MONTHLY) as web:
+        await web.ship(event())
+
+        now = await web.get("/v1/usage")
+        last = await web.get("/v1/usage", period="last")
+        asked = await web.http.get("/v1/usage", params={"customer": "beta"})
+        wrong = await web.http.get("/v1/usage", params={"period": "lats"})
+
+        assert [one["customer"] for one in now["usage"]] == ["acme"]
+        assert [one["customer"] for one in last["usage"]] == ["acme"]
+        (one,) = now["left_out"]
+        assert one["customer"] == "beta"
+        assert "before the customer starts on 2027-02-01" in one["why"]
+        assert (asked.status_code, wrong.status_code) == (400, 400)
+
+
 async def test_who_begins_within_a_week_pays_for_its_rest(open_web: OpenWeb) -> None:
     starts = METERLINE.replace("plan =", "starts = 2026-11-06\nplan =", 1)
     async with open_web(meterline=starts, pricing=WEEKLY) as web:

@@ -1,6 +1,7 @@
 """``meterline usage``: what was used, by customer."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -9,12 +10,16 @@ from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options, span_options
 from meterline_sidecar.cli.output import quantity, show_json, shown_name, tell_freshness
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.printable import printable
 from meterline_sidecar.web.answers.usage import (
     ShownSubject,
     ShownUsage,
     Unassigned,
     UsagePage,
+    WithoutPeriod,
 )
+
+LEFT_OUT_SHOWN: Final = 10
 
 
 class AllUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +28,7 @@ class AllUsage(msgspec.Struct, frozen=True, kw_only=True):
     fresh_as_of: str | None
     recounting_percent: int | None
     usage: list[ShownUsage]
+    left_out: list[WithoutPeriod]
     unassigned: list[ShownSubject]
 
 
@@ -54,12 +60,17 @@ def read_usage(
 ) -> AllUsage:
     """Return what was used by one customer, or by all and by nobody's subjects."""
     pages = client.pages("/v1/usage", UsagePage, customer=customer, **span)
-    usage = [one for page in pages for one in page.usage]
+    usage: list[ShownUsage] = []
+    left_out: list[WithoutPeriod] = []
+    for page in pages:
+        usage += page.usage
+        left_out += page.left_out
     last = client.get("/v1/usage/unassigned", Unassigned, **span)
     return AllUsage(
         fresh_as_of=last.fresh_as_of,
         recounting_percent=last.recounting_percent,
         usage=usage,
+        left_out=left_out,
         unassigned=last.unassigned if customer is None else [],
     )
 
@@ -81,6 +92,10 @@ def tell_usage(answer: AllUsage) -> None:
                 labels = ", ".join(group.labels.values())
                 table.add("", "", f"  {labels}", quantity(group.quantity), "")
     show(table)
+    for one in answer.left_out[:LEFT_OUT_SHOWN]:
+        click.echo(printable(f"! left out {one.customer}: {one.why}"))
+    if (more := len(answer.left_out) - LEFT_OUT_SHOWN) > 0:
+        click.echo(f"! and {more:,} more; --json names all")
     _tell_unassigned(answer.unassigned)
     tell_freshness(answer.fresh_as_of, answer.recounting_percent)
 

@@ -54,6 +54,13 @@ class ShownUsage(msgspec.Struct, frozen=True, kw_only=True):
     counted_up_to_event: int
 
 
+class WithoutPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer of whom all customers' usage says nothing, and why."""
+
+    customer: str
+    why: str
+
+
 class UsagePage(msgspec.Struct, frozen=True, kw_only=True):
     """What customers used, a page of them."""
 
@@ -62,6 +69,8 @@ class UsagePage(msgspec.Struct, frozen=True, kw_only=True):
     recounting_percent: int | None
     """How much is being counted again; these numbers are those of before."""
     usage: list[ShownUsage]
+    left_out: list[WithoutPeriod] = []
+    """Who has no such period: they start later, have left, or are billed by the week."""
     next_after: str | None
     """Give it as ``after`` to get the next page; ``None`` on the last one."""
 

@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from meterline_pricing import Period
+from meterline_pricing import Period, PricingError
 from meterline_pricing.period import title_of
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.terms.period_names import period_name
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.customer_usage import (
     CustomerUsage,
@@ -23,6 +24,7 @@ from meterline_sidecar.web.answers.usage import (
     ShownUsage,
     Unassigned,
     UsagePage,
+    WithoutPeriod,
 )
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
@@ -55,8 +57,18 @@ async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
         customers, next_after = parts.customers.page(query.after, query.limit)
     # Most share a time zone, and so a span: they are read together.
     by_span: dict[Period, list[str]] = defaultdict(list)
+    left_out: list[WithoutPeriod] = []
+    if query.period is not None:
+        period_name(query.period)  # or nobody would have it
     for customer in customers:
-        by_span[whole_windows(span_of(parts, query, customer))].append(customer.id)
+        try:
+            span = whole_windows(span_of(parts, query, customer))
+        except PricingError as error:
+            if query.customer is not None:
+                raise
+            left_out.append(WithoutPeriod(customer=customer.id, why=str(error)))
+        else:
+            by_span[span].append(customer.id)
     async with snapshot(parts.database) as (tx, at):
         found = {
             usage.customer: usage
@@ -71,7 +83,9 @@ async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
         usage=[
             shown_usage(customer, found[customer.id], names=parts.config.names)
             for customer in customers
+            if customer.id in found
         ],
+        left_out=left_out,
         next_after=next_after,
     )
 
