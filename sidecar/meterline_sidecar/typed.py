@@ -46,8 +46,12 @@ def number_typed(text: str, *, takes_thousandths: bool = False) -> Decimal:
             f"`{typed}` can be read as {' and as '.join(readings)}: write the one that"
             " is meant"
         )
-    what = readings[0] if readings else "digits and at most one point, such as 120000"
-    raise NotTyped(f"`{typed[:CHARS_MAX]}` is not clearly a number: write {what}")
+    if readings:
+        raise NotTyped(f"`{typed}` is not clearly a number: write {readings[0]}")
+    raise NotTyped(
+        f"`{typed[:CHARS_MAX]}` is no number: write digits and at most one point, such"
+        " as 120000 or 25.50"
+    )
 
 
 def _readings(typed: str) -> list[str]:
