@@ -88,4 +88,5 @@ def _exactly(text: str) -> list[str]:
     if not number.is_finite() or abs(number.adjusted()) > CHARS_MAX:
         return []
     whole, _, fraction = f"{number:f}".partition(".")
-    return [_plain(whole, fraction)]
+    plain = _plain(whole, fraction)
+    return [plain] if len(plain) <= CHARS_MAX else []  # or it could not be typed
