@@ -1,5 +1,6 @@
 """Usage that comes when its period is final: by itself, or when a person says so."""
 
+import asyncio
 from typing import Any
 
 from meterline_sidecar.clock import DAY_MS
@@ -69,7 +70,10 @@ async def test_what_is_rejected_is_not_billed(open_web: OpenWeb) -> None:
         await late_for_november(web, 5)
         (late,) = (await web.get("/v1/late"))["late"]
 
-        await decide(web, late["late"], "reject")
+        where, why = f"/v1/late/{late['late']}/reject", {"reason": "agreed"}
+        tabs = [web.http.post(where, params=why) for _ in range(2)]
+        at_once = [answer.status_code for answer in await asyncio.gather(*tabs)]
+        assert sorted(at_once) == [200, 409]
         await decide(web, late["late"], "reject", status=409)
         assert await states(web) == ["rejected"]
         web.clock.time_ms = JANUARY_MS + 1

@@ -87,7 +87,8 @@ class Late:
             AlreadyDecided: it is accepted already.
             CorrectionRefused, EventsArchived: as ``correction_plans.revert``.
         """
-        await self._undecided(late_id, may_be_rejected=True)
+        async with self._database.reading() as tx:
+            await _undecided(tx, late_id, may_be_rejected=True)
         plan = await plans.revert(self._database, late_id)
         return await self._corrections.make(plan, Asked(author, reason))
 
@@ -97,8 +98,9 @@ class Late:
         Raises:
             NoSuchLateUsage, AlreadyDecided: as ``accept``.
         """
-        await self._undecided(late_id, may_be_rejected=False)
         async with self._database.transaction() as tx:
+            # Here, and not before: somebody else may just be deciding about it.
+            await _undecided(tx, late_id, may_be_rejected=False)
             row_id = await store.add_rejection(
                 tx,
                 late_id,
@@ -116,16 +118,6 @@ class Late:
             return []
         text = f"{n_of(n_events, 'late event')} of final periods: not billed by itself"
         return [found("late_usage_waits", text)]
-
-    async def _undecided(self, late_id: int, *, may_be_rejected: bool) -> None:
-        async with self._database.reading() as tx:
-            row = await store.get_late(tx, late_id)
-        if row is None:
-            raise NoSuchLateUsage(
-                f"there is no late usage {late_id}; `meterline late list` has all"
-            )
-        if row.state == "accepted" or (row.state == "rejected" and not may_be_rejected):
-            raise AlreadyDecided(f"late usage {late_id} was {row.state} already")
 
     async def _screen(self) -> int:
         async with self._database.reading() as tx:
@@ -146,6 +138,16 @@ class Late:
         async with self._database.transaction() as tx:
             await facts.put_fact(tx, SCREENED, str(served.cursor))
         return sum(map(len, late.values()))
+
+
+async def _undecided(tx: Tx, late_id: int, *, may_be_rejected: bool) -> None:
+    row = await store.get_late(tx, late_id)
+    if row is None:
+        raise NoSuchLateUsage(
+            f"there is no late usage {late_id}; `meterline late list` has all"
+        )
+    if row.state == "accepted" or (row.state == "rejected" and not may_be_rejected):
+        raise AlreadyDecided(f"late usage {late_id} was {row.state} already")
 
 
 async def _late_events(

@@ -10,12 +10,12 @@ from meterline_sidecar.web.view.render import in_unit, used_bytes
     [
         (0, "0 B"),
         (999, "999 B"),
-        (1_000, "1.0 kB"),
+        (1_000, "1 kB"),
         (999_949, "999.9 kB"),
-        (999_950, "1.0 MB"),
+        (999_950, "1 MB"),
         (123_456_789, "123.5 MB"),
         (-1_500_000, "-1.5 MB"),
-        (10**18, "1000.0 PB"),
+        (10**18, "1000 PB"),
     ],
 )
 def test_bytes_are_in_the_unit_that_suits_them(n_bytes: int, written: str) -> None:

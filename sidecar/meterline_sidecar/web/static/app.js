@@ -24,7 +24,7 @@
     if (value == null) return "–";
     let i = 0;
     for (; Math.abs(value) >= 999.95 && i < 5; i++) value /= 1000;
-    return `${value.toFixed(i ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB", "PB"][i]}`;
+    return `${value.toFixed(1).replace(/\.0$/, "")} ${["B", "kB", "MB", "GB", "TB", "PB"][i]}`;
   };
   const exact = (value) => (value == null ? "–" : Intl.NumberFormat("en").format(value));
 

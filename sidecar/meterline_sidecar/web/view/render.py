@@ -115,7 +115,7 @@ def used_bytes(n_bytes: Number) -> str:
     # What would be rounded to a thousand of a unit is one of the next.
     while abs(value) >= USED_STEP - Decimal("0.05") and power < len(USED_BYTES) - 1:
         value, power = value / USED_STEP, power + 1
-    return f"{value:.{1 if power else 0}f} {USED_BYTES[power]}"
+    return f"{f'{value:.1f}'.removesuffix('.0')} {USED_BYTES[power]}"
 
 
 def shown_as(aggregation: Aggregation) -> str:
@@ -194,6 +194,7 @@ FILTERS: Final[dict[str, Any]] = {
     "sentence": sentence,
     "money": money,
     "size": size,
+    "used_bytes": used_bytes,
     "apart": apart,
     "lasting": lasting,
     "moment": moment,
