@@ -225,6 +225,7 @@ async def test_commands_print_titles_and_units(
             fresh_as_of=None,
             recounting_percent=None,
             usage=page.usage,
+            left_out=page.left_out,
             unassigned=unassigned,
         )
     )
