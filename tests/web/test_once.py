@@ -163,7 +163,7 @@ async def test_a_form_with_a_mistake_is_shown_again_with_what_was_typed(
             ' aria-describedby="wrong" autofocus' in wrong.text
         )
         assert 'value="the &#34;outage&#34;"' in wrong.text
-        assert "expected a decimal above 0" in wrong.text
+        assert "is no number: write digits" in wrong.text
         assert key_in(wrong.text) == key
         assert 'value="40.00"' in keyless.text
         assert "without the key" in keyless.text

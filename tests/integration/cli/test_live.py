@@ -150,7 +150,7 @@ def test_a_shell_completes_commands() -> None:
         }
     )
 
-    assert done.stdout.splitlines() == ["plain,init", "plain,invoice"]
+    assert done.stdout.splitlines() == ["plain,init", "plain,invoice", "plain,invoices"]
 
 
 def test_a_token_lets_its_owner_in_until_it_is_revoked(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.integration.fleet.test_forwarding import until_there, used
 from tests.integration.test_deploy import DEPLOY
 from tests.producer import NOON_MS, batch
 from tests.sidecar_process import METERLINE
+from tests.web.conftest import form
 
 PROMTOOL = shutil.which("promtool")
 
@@ -80,7 +81,7 @@ async def test_how_an_edge_stands_is_told_on_both_sides(
             "forward_last_ack_timestamp_seconds": NOON_MS / 1000,
         }
         name = {"subject": "acct_9", "reason": "asked"}
-        looked = await edge.http.post("/erasures", data=name)
+        looked = await edge.http.post("/erasures", data=form(**name))
         assert looked.status_code == 409  # it is asked, and no event is of such a one
         assert "no event in the ledger is of such a subject" in looked.text
         status = (await edge.http.get("/status")).content
@@ -101,18 +102,19 @@ async def test_an_edge_is_retired_and_adopted_by_a_click(world: World) -> None:
         forwarder = edge.parts.forwarder
         assert forwarder is not None
         await until(lambda: forwarder.is_connected)
-        form = {"edge": forwarder.edge, "decision": "retire", "reason": "<sold>"}
-        nothing = await centre.http.post("/edges", data={**form, "reason": ""})
+        said = {"edge": forwarder.edge, "decision": "retire", "reason": "<sold>"}
+        without = form(**{**said, "reason": ""})
+        nothing = await centre.http.post("/edges", data=without)
         assert nothing.status_code == 400
 
-        answer = await centre.http.post("/edges", data=form)
+        answer = await centre.http.post("/edges", data=form(**said))
 
         assert (answer.status_code, answer.headers["location"]) == (303, "/edges")
         await until(lambda: "retired" in (forwarder.trouble or ""))
         assert "edge_connected" not in str(await metrics(centre))
         acts = (await centre.http.get("/v1/audit")).json()["acts"]
         assert (acts[0]["author"], acts[0]["reason"]) == ("local", "<sold>")
-        await centre.http.post("/edges", data={**form, "decision": "adopt"})
+        await centre.http.post("/edges", data=form(**{**said, "decision": "adopt"}))
         await until(lambda: forwarder.is_connected)
         ((name, refusals),) = [
             one
@@ -121,7 +123,7 @@ async def test_an_edge_is_retired_and_adopted_by_a_click(world: World) -> None:
         ]
         assert 'edge="one"' in name
         assert refusals > 0
-        unknown = await centre.http.post("/edges", data={**form, "edge": "two"})
+        unknown = await centre.http.post("/edges", data=form(**{**said, "edge": "two"}))
         assert unknown.status_code == 404
 
 
@@ -133,20 +135,20 @@ async def test_the_month_end_names_who_it_waits_for_and_gives_up_what_they_have(
             await edge.ship(batch(used(1, subject="acct_1")))
             await until_there(centre, 1)
         world.clock.time_ms = DECEMBER_MS
-        await centre.http.post("/close", data={})
+        await centre.http.post("/close", data=form())
         await centre.parts.closer.run()
         shown = await page(centre, "/close")
         assert "edge one has not said that all of its events" in shown
         assert '<option value="one">edge one</option>' in shown
-        form = {"edge": "one", "reason": "its disk is gone"}
+        said = {"edge": "one", "reason": "its disk is gone"}
 
-        without = await centre.http.post("/close/gap", data={"edge": "one"})
-        dry = await centre.http.post("/close/gap", data={**form, "dry_run": "yes"})
+        without = await centre.http.post("/close/gap", data=form(edge="one"))
+        dry = await centre.http.post("/close/gap", data=form(**said, dry_run="yes"))
         await centre.parts.closer.run()
         assert (without.status_code, dry.status_code) == (400, 303)
         assert "would become final" in await page(centre, "/close")
         assert (await centre.rows("SELECT count(*) FROM invoices")) == [(0,)]
-        await centre.http.post("/close/gap", data=form)
+        await centre.http.post("/close/gap", data=form(**said))
         await centre.parts.closer.run()
 
         made = await centre.rows(
@@ -163,7 +165,7 @@ async def test_a_sidecar_alone_has_no_edges(world: World, path: str) -> None:
 
         assert 'href="/edges"' not in shown
         wrong = {"edge": "one", "decision": "adopt", "reason": "x"}
-        assert (await alone.http.post("/edges", data=wrong)).status_code == 409
+        assert (await alone.http.post("/edges", data=form(**wrong))).status_code == 409
 
 
 async def test_every_metric_that_an_alert_asks_for_is_there(world: World) -> None:

@@ -34,10 +34,12 @@ CONNECTION: Final = "08"
 RAISED: Final[tuple[type[Exception], ...]] = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
-"""What the driver raises; the last two where the server does not answer."""
+"""What the driver raises; the last two where the server does not answer, and the one before
+where it has just ended the connection, and the driver has read its word but not the end."""
 
 
 def is_lost(error: Exception) -> bool:
@@ -47,7 +49,7 @@ def is_lost(error: Exception) -> bool:
         return code in AWAY or code.startswith(CONNECTION)
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError)  # of a value, not of the connection
-    return isinstance(error, OSError | TimeoutError)
+    return isinstance(error, asyncpg.InternalClientError | OSError | TimeoutError)
 
 
 def translate(place: str, error: Exception) -> MeterlineError:
