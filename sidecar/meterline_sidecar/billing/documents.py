@@ -26,8 +26,8 @@ from meterline_sidecar.billing.statement import (
     Owed,
     Statement,
     breakdowns_of,
+    breakdowns_of_finals,
     final_of,
-    finals_by_id,
 )
 from meterline_sidecar.config.names import Name
 from meterline_sidecar.config.seller import SellerConfig
@@ -294,11 +294,11 @@ async def breakdowns_by_id(
     older than that, is net and adjustments.
     """
     ids = [row.invoice_id for row in rows if row.kind == "invoice"]
-    finals = await finals_by_id(tx, ids)
+    finals = await breakdowns_of_finals(tx, ids)
     found: dict[int, tuple[Breakdown, ...]] = {}
     for row in rows:
         if row.kind == "invoice":
-            found[row.id] = tuple(breakdowns_of(finals[row.invoice_id]).values())
+            found[row.id] = finals[row.invoice_id]
             continue
         said = document_of(row).details
         found[row.id] = said.breakdown or (

@@ -230,16 +230,6 @@ async def final_of(tx: Tx, invoice_id: int) -> tuple[Statement, Period]:
     return _decode(row.document), period
 
 
-async def finals_by_id(tx: Tx, invoice_ids: Sequence[int]) -> dict[int, Statement]:
-    """Return final invoices, void or not, by the ids of their rows."""
-    found: dict[int, Statement] = {}
-    for start in range(0, len(invoice_ids), FINALS_PER_READ):
-        part = invoice_ids[start : start + FINALS_PER_READ]
-        for row in await store.final_rows(tx, part):
-            found[row.id] = _decode(row.document)
-    return found
-
-
 async def breakdowns_of_finals(
     tx: Tx, invoice_ids: Sequence[int]
 ) -> dict[int, tuple[Breakdown, ...]]:
@@ -247,8 +237,12 @@ async def breakdowns_of_finals(
 
     Each is by currency, the invoice's own first.
     """
-    found = await finals_by_id(tx, invoice_ids)
-    return {id_: tuple(breakdowns_of(one).values()) for id_, one in found.items()}
+    found: dict[int, tuple[Breakdown, ...]] = {}
+    for start in range(0, len(invoice_ids), FINALS_PER_READ):
+        part = invoice_ids[start : start + FINALS_PER_READ]
+        for row in await store.final_rows(tx, part):
+            found[row.id] = tuple(breakdowns_of(_decode(row.document)).values())
+    return found
 
 
 async def add_step(tx: Tx, step: invoice_states.NewState, *, journal: Journal) -> None:
