@@ -6,7 +6,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline.events import QUANTITY_MAX, TIME_MS_MAX, Flag, Kind, Part
+from meterline.events import (
+    QUANTITIES_MAX,
+    QUANTITY_MAX,
+    TIME_MS_MAX,
+    Flag,
+    Kind,
+    Part,
+)
 from meterline.wire import encode_record
 from meterline_sidecar.fleet.records import record_of, record_of_refused
 from meterline_sidecar.ingest.decode import APPS_FLAGS, EDGES_FLAGS, read_records
@@ -24,7 +31,9 @@ properties = st.dictionaries(names, texts, min_size=1, max_size=3)
 
 @st.composite
 def events(draw: st.DrawFn) -> Any:
-    quantities = draw(st.none() | st.dictionaries(names, amounts, min_size=1))
+    quantities = draw(
+        st.none() | st.dictionaries(names, amounts, min_size=1, max_size=QUANTITIES_MAX)
+    )
     whole = {n: a for n, a in (quantities or {}).items() if isinstance(a, int) and a}
     parts = None
     if whole:
