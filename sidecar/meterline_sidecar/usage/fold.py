@@ -226,6 +226,15 @@ class Folder:
             for text in labels[sort]
         }
 
+    def takes(self, facts: FactColumns) -> list[bool]:
+        """Say of events whether any meter takes them; as cheap."""
+        sorts = self._sorts(facts)
+        taken = {
+            sort: bool(self.fold(events_at(facts, [place])))
+            for sort, place in dict(zip(sorts, count(), strict=False)).items()
+        }
+        return [taken[sort] for sort in sorts]
+
     def _sorts(self, facts: FactColumns) -> list[tuple[Any, ...]]:
         """Return of each event what decides which meters take it, and in which groups."""
         told_apart = [facts[name] for name in SORTED]

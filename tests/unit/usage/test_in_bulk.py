@@ -98,6 +98,7 @@ def test_columns_come_to_what_their_events_come_to(
         assert _plain(_whole(parts, definition)) == each
     whole = bulk.fold_all(picked(columns, [one in counting for one in facts]))
     assert _plain(_whole(whole, definition)) == each
+    assert folder.takes(columns) == [bool(folder.fold([one])) for one in facts]
     assert folder.places(columns) == set(folder.fold(facts))
 
 
