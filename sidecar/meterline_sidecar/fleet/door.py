@@ -235,32 +235,41 @@ class Door:
         writer: asyncio.StreamWriter,
         check: tuple[Edge, str, str],
     ) -> None:
-        """Read frames while those before them are answered, until either ends."""
-        tasks = [
-            asyncio.ensure_future(session.read()),
-            asyncio.ensure_future(self._watch(session, check)),
+        """Read frames while those before them are answered, until the connection ends.
+
+        Who may not be here any more is cut off whatever its answers wait for: a commit,
+        or a peer that does not read them.
+        """
+        reading = asyncio.ensure_future(session.read())
+        endless = [
+            asyncio.ensure_future(self._watch(*check)),
+            asyncio.ensure_future(self._tell_meters(session)),
+            asyncio.ensure_future(answer(session.answers, writer)),
         ]
         try:
-            await answer(session.answers, writer)
+            await asyncio.wait(endless, return_when=asyncio.FIRST_COMPLETED)
+            for task in endless:
+                if task.done():
+                    task.result()  # an error, as none of them ends otherwise
         finally:
-            for task in tasks:
+            for task in (reading, *endless):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(reading, *endless, return_exceptions=True)
             session.forget()
 
-    async def _watch(self, session: "Session", check: tuple[Edge, str, str]) -> None:
-        """End the connection once the edge may not be here any more."""
+    async def _watch(self, edge: Edge, life: str, credential: str) -> None:
+        """Look again and again whether the edge may still be here, until it may not."""
+        while True:
+            self._edges.check(edge, life, credential)
+            await asyncio.sleep(CHECK_EVERY_S)
+
+    async def _tell_meters(self, session: "Session") -> None:
+        """Say by which meters an edge counts, whenever they are others."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_EVERY_S):
                     await self.countings.when_changed()
-            try:
-                self._edges.check(*check)
-                await session.tell_meters()
-            except (WireError, ConfigError) as error:
-                # In front of what waits for its commit: it is sent again if need be.
-                session.end(error)
-                return
+            await session.tell_meters()
 
     async def _refuse(self, writer: asyncio.StreamWriter, refusal: Refusal) -> None:
         self.refusals[refusal.code] += 1

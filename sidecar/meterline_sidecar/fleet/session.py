@@ -152,12 +152,6 @@ class Session:
             self.follows = meters
             await self.answers.put(meters)
 
-    def end(self, error: Exception) -> None:
-        """Let the connection end now, whatever waits."""
-        while not self.answers.empty():
-            self.answers.get_nowait()
-        self.answers.put_nowait(error)
-
     def forget(self) -> None:
         """Let others speak for its producers; nothing is asked of it any more."""
         if self._edge.asking is self._asking:

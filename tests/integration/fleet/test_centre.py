@@ -2,16 +2,18 @@
 
 import asyncio
 import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meterline import edge_wire, wire
-from meterline.edge_wire import EdgeHello, FromEdge
-from meterline.wire import Hello, Refusal
+from meterline.edge_wire import EdgeHello, FromEdge, Resume
+from meterline.wire import Ack, Hello, Refusal, Welcome
 from meterline_sidecar.config.read import read_config
-from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.errors import ConfigError, DatabaseGone
 from tests.clock import FakeClock
 from tests.fleet import make_certificate
 from tests.integration.fleet.conftest import Host, World, until
@@ -21,21 +23,41 @@ from tests.sidecar_process import METERLINE
 
 DAY_MS = 86_400_000
 DECEMBER_MS = 1_796_083_200_000 + DAY_MS  # and the grace is over
+USAGE = 'forward = "usage"\n'
 BY_HAND = '\n[billing]\nclose = "by_hand"\n'
 
 
-async def answer_to(world: World, *frames: FromEdge | bytes) -> Any:
-    """Return the first answer that a stranger gets who sends this."""
+Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def stranger(world: World) -> AsyncGenerator[Wire]:
+    """Connect to the centre, as whoever can."""
     tls = ssl.create_default_context(cafile=str(world.folder / "centre.pem"))
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", world.held.number, ssl=tls
     )
+    yield reader, writer
+    writer.close()
+
+
+def send(writer: asyncio.StreamWriter, *frames: FromEdge | bytes) -> None:
     for frame in frames:
         writer.write(frame if isinstance(frame, bytes) else wire.encode_frame(frame))
+
+
+async def answer_of(reader: asyncio.StreamReader) -> Any:
+    """Return what comes next."""
     header = await reader.readexactly(wire.FRAME_HEADER.size)
     body = await reader.readexactly(wire.body_length(header))
-    writer.close()
     return edge_wire.decode_from_centre(body)
+
+
+async def answer_to(world: World, *frames: FromEdge | bytes) -> Any:
+    """Return the first answer that a stranger gets who sends this."""
+    async with stranger(world) as (reader, writer):
+        send(writer, *frames)
+        return await answer_of(reader)
 
 
 async def test_a_stranger_gets_nothing_in(world: World) -> None:
@@ -78,6 +100,59 @@ async def test_a_revoked_token_ends_a_live_connection(world: World) -> None:
         await until(lambda: "revoked" in (forwarder.trouble or ""))
         found = (await edge.http.get("/status")).json()
         assert "not_forwarded" in [one["code"] for one in found["problems"]]
+
+
+async def test_a_revoked_token_gets_nothing_more_in_whatever_its_answers_wait_for(
+    world: World,
+) -> None:
+    async with world.centre() as centre, stranger(world) as (reader, writer):
+        (token,) = centre.parts.tokens.all()
+        hello = EdgeHello(1, "a" * 32, "b" * 32, "x", "1", 1, world.token)
+        local = Hello(wire.VERSION, PRODUCER, "app", "host", 1, 1)
+        send(writer, hello, Resume(b"", 0), local)
+        while not isinstance(await answer_of(reader), Welcome):
+            pass
+        assert centre.parts.edges is not None
+        (edge,) = centre.parts.edges.all()
+        async with centre.parts.database.transaction():  # nothing can be committed
+            send(writer, batch(used(1)))
+            await until(lambda: edge.frames == 2)
+
+            centre.parts.tokens.revoke(token.id, now_ms=1)
+
+            await until(lambda: not centre.parts.ingest.is_here(PRODUCER))
+            send(writer, batch(used(2), first_seq=2))
+        while not isinstance(answer := await answer_of(reader), Refusal):
+            assert answer == Ack(1)
+        assert (answer.code, edge.frames) == ("unauthorized", 2)
+        await until_there(centre, 1)
+
+
+async def test_a_database_that_is_away_for_a_moment_lets_no_revoked_token_go_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.centre() as centre, world.edge(keys=USAGE) as edge:
+        forwarder, door = edge.parts.forwarder, centre.parts.door
+        assert forwarder is not None
+        assert door is not None
+        await until(lambda: forwarder.is_connected)
+        asked: list[str] = []
+
+        async def gone() -> None:
+            asked.append("meters")
+            raise DatabaseGone("the server is away")
+
+        with monkeypatch.context() as away:
+            away.setattr(door.countings, "meters", gone)
+            await until(lambda: asked)
+        (token,) = centre.parts.tokens.all()
+        centre.parts.tokens.revoke(token.id, now_ms=1)
+
+        await until(
+            lambda: any(
+                why in (forwarder.trouble or "") for why in ("revoked", "unknown")
+            )
+        )
 
 
 async def test_a_token_of_an_edge_does_nothing_over_http(world: World) -> None:
