@@ -107,9 +107,11 @@ class World:
             text = text.replace('token_file = "../token"\n', "")
         return self._host(folder or name, text, "")
 
-    def single(self, name: str) -> AbstractAsyncContextManager[Host]:
+    def single(
+        self, name: str, text: str = "", *, pricing: str = ""
+    ) -> AbstractAsyncContextManager[Host]:
         """Run what is neither, in the folder of a name."""
-        return self._host(name, "", "", role="single")
+        return self._host(name, text, pricing, role="single")
 
     @asynccontextmanager
     async def _host(

@@ -2,6 +2,7 @@
 
 from typing import Final, Literal, NamedTuple
 
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.corrections import STORED as CORRECTION
 from meterline_sidecar.store.edge.corrections import CorrectionRow
 from meterline_sidecar.store.port import Tx
@@ -33,6 +34,10 @@ _SELECT: Final = (
     " FROM corrections c LEFT JOIN corrections r ON r.reverts = c.id"
     " LEFT JOIN late_rejections l ON l.correction_id = c.id WHERE c.kind = 'late'"
 )
+_IS_THEIRS: Final = either(
+    sqlite=" AND c.query ->> '$.customer' = ?",
+    postgres=" AND as_json(c.query) ->> 'customer' = ?",
+)
 
 
 async def late_before(
@@ -43,11 +48,10 @@ async def late_before(
     Args:
         customer: only theirs.
     """
+    theirs, of_whom = ("", ()) if customer is None else (_IS_THEIRS, (customer,))
     rows = await tx.fetch_all(
-        f"{_SELECT} AND c.id < ?"
-        " AND (? IS NULL OR json_extract(c.query, '$.customer') = ?)"
-        " ORDER BY c.id DESC LIMIT ?",
-        (correction_id, customer, customer, limit),
+        f"{_SELECT} AND c.id < ?{theirs} ORDER BY c.id DESC LIMIT ?",
+        (correction_id, *of_whom, limit),
     )
     return [LateRow(CorrectionRow(*row[:-3]), *row[-3:]) for row in rows]
 
