@@ -83,6 +83,52 @@ def test_a_ledger_moves_to_a_server_goes_on_there_and_moves_back(
     assert json.loads(verified.stdout)["sound"], verified.stdout
 
 
+def test_a_move_that_came_to_nothing_can_be_made_another_day(tmp_path: Path) -> None:
+    if programs(15) is None:
+        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    server = shared(15)
+    there = server.url(server.create())
+    make_certificate(tmp_path, "centre")
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    old = SidecarProcess(tmp_path / "old")
+    new = SidecarProcess(
+        tmp_path / "new",
+        sidecar=on_server(there) + 'role = "centre"\n',
+        meterline=CENTRE.format(port=0) + METERLINE,
+    )
+    words = new.config.read_text()
+    new.config.write_text(words.replace(str(there), str(server.url("gone"))))
+    with old:
+        record(old, 1)
+        old.until_counted(1)
+        assert old.stop() == 0
+
+    failed = new.meterline("centre", "import", str(old.database))
+    left = {path.name for path in new.folder.glob("meterline.db*")}
+    with old:
+        record(old, 2)
+        old.until_counted(2)
+        assert old.stop() == 0
+    new.config.write_text(words)
+    moved = new.meterline("centre", "import", str(old.database))
+
+    assert failed.returncode == 1
+    assert left <= {"meterline.db.lock"}
+    assert moved.returncode == 0, moved.stderr
+    out = tmp_path / "out.db"
+    head = tmp_path / "out.db.head"
+    head.write_text("of another ledger")
+    refused = new.meterline("centre", "export", str(out))
+    assert refused.returncode == 1
+    assert "take it away" in refused.stderr
+    assert {path.name for path in tmp_path.glob("out.db*")} <= {
+        *("out.db.head", "out.db.lock")
+    }
+    head.unlink()
+    assert new.meterline("centre", "export", str(out)).returncode == 0
+
+
 def test_only_a_database_on_a_server_takes_a_ledger_in(tmp_path: Path) -> None:
     sidecar = SidecarProcess(tmp_path)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Generator
 from pathlib import Path
 
 import click
@@ -97,18 +98,15 @@ def _export(config: Config, file: Path, *, quiet: bool) -> dict[str, int]:
         locks.callback(LedgerLock.take(beside, is_file=False).release)
         for left in (part.database, part.wal, part.shm):
             left.unlink(missing_ok=True)  # of one that was interrupted
-        try:
+        made = [part.database, part.wal, part.shm]
+        with _all_or_nothing(made):
             rows = asyncio.run(
                 copy_ledger(
                     config.server, part.database, progress=Steps(quiet=quiet).show
                 )
             )
-            _copy_files(LedgerFiles(beside), LedgerFiles(file))
+            _copy_files(LedgerFiles(beside), LedgerFiles(file), made)
             part.database.rename(file)
-        except BaseException:
-            for left in (part.database, part.wal, part.shm):
-                left.unlink(missing_ok=True)
-            raise
     return rows
 
 
@@ -120,14 +118,30 @@ def _import(config: Config, ledger: Path, *, quiet: bool) -> dict[str, int]:
         if LedgerFiles(ledger).lock != LedgerFiles(beside).lock:
             locks.callback(LedgerLock.take(beside, is_file=False).release)
         locks.callback(LedgerLock.take(ledger).release)
-        _copy_files(LedgerFiles(ledger), LedgerFiles(beside))
-        return asyncio.run(
-            copy_ledger(ledger, config.server, progress=Steps(quiet=quiet).show)
-        )
+        made: list[Path] = []
+        with _all_or_nothing(made):
+            _copy_files(LedgerFiles(ledger), LedgerFiles(beside), made)
+            return asyncio.run(
+                copy_ledger(ledger, config.server, progress=Steps(quiet=quiet).show)
+            )
 
 
-def _copy_files(source: LedgerFiles, target: LedgerFiles) -> None:
+@contextlib.contextmanager
+def _all_or_nothing(made: list[Path]) -> Generator[None]:
+    """Leave no file of a move that came to nothing: the old ledger may go on, and try again."""
+    try:
+        yield
+    except BaseException:
+        for left in made:
+            left.unlink(missing_ok=True)
+        raise
+
+
+def _copy_files(source: LedgerFiles, target: LedgerFiles, made: list[Path]) -> None:
     """Copy what lies beside a ledger, before the ledger itself.
+
+    Args:
+        made: gets the files that are there now.
 
     Raises:
         MeterlineError: another one lies there already.
@@ -139,7 +153,9 @@ def _copy_files(source: LedgerFiles, target: LedgerFiles) -> None:
         content = path.read_bytes()
         if copy.exists() and copy.read_bytes() != content:
             raise MeterlineError(
-                f"{copy} is another ledger's: see sidecar.database_files"
+                f"{copy} is there already, and is another ledger's or of an earlier move:"
+                " take it away, or name another place in sidecar.database_files"
             )
         if not copy.exists():
             create_file(copy, content, mode=0o600)
+            made.append(copy)
