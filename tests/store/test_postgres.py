@@ -97,6 +97,14 @@ def test_a_list_of_marks_is_an_array_and_others_stay_where_they_are() -> None:
     ]
 
 
+async def test_a_list_of_nothing_is_one(ledger: Ledger) -> None:
+    sql = "SELECT {0} IN (), {0} NOT IN () FROM (VALUES (?)) AS x (y)"
+
+    for value in ("1", "y", "CAST(NULL AS TEXT)"):
+        async with ledger.reading() as tx:
+            assert await tx.fetch_all(sql.format(value), ("one",)) == [(False, True)]
+
+
 async def test_a_row_that_is_changed_twice_at_once_is_what_was_said_last(
     ledger: Ledger,
 ) -> None:

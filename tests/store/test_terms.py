@@ -101,6 +101,7 @@ async def test_links_stand_in_order_and_find_their_rows(database: Database) -> N
         found = await journal.covered_rows(tx, "terms", [row.id, other.id, 99])
         assert sorted(one[0] for one in found) == [row.id, other.id]
         assert covered in found
+        assert await journal.covered_rows(tx, "terms", []) == []
         assert tuple(covered) == tuple(row)
         assert await journal.covered_row(tx, "terms", 99) is None
 

@@ -180,6 +180,8 @@ async def test_a_ledger_that_has_lived_moves_to_a_server_and_back(
         assert await told(host) == before
         await january(host)
         before = await told(host)
+        again = await computed_again(host)
+        assert (again.findings, again.invoices) == ([], 4)
     rows = await tables_of(database, tables)
 
     back = moved.folder / "back" / "meterline.db"

@@ -33,6 +33,8 @@ _GATHERED: Final = re.compile(
     r"(?:, \([?, ]+\))+|(?P<but>\bNOT )?\bIN \(\?(?:, \?)+\)"
 )
 """Rows of numbers or of a text, and lists of marks: however many, it is one statement."""
+_OF_NONE: Final = re.compile(r"(?P<but>\bNOT )?\bIN \(\)")
+"""A list of nothing, which SQLite alone has in these words."""
 
 
 class Statement(NamedTuple):
@@ -64,7 +66,7 @@ def statement(sql: str) -> Statement:
     Of hundreds of marks it would read, type and plan each anew, in ten times the time
     that it takes to look up what they are for.
     """
-    sql = text_for_postgres(sql)
+    sql = _text(sql)
     gathered: list[tuple[int, int, int]] = []
 
     def gather(part: re.Match[str]) -> str:
@@ -87,7 +89,15 @@ def statement(sql: str) -> Statement:
 @lru_cache(maxsize=STATEMENTS_MAX)
 def numbered(sql: str) -> str:
     """Return a statement with ``$1``, ``$2`` ... in the place of its marks, of each."""
-    return _numbered(text_for_postgres(sql))
+    return _numbered(_text(sql))
+
+
+def _text(sql: str) -> str:
+    """Return a statement in the words of PostgreSQL, with its marks."""
+    return _OF_NONE.sub(
+        lambda part: "<> ALL('{}')" if part["but"] else "= ANY('{}')",
+        text_for_postgres(sql),
+    )
 
 
 def _numbered(sql: str) -> str:
