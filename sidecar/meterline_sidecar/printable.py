@@ -20,6 +20,7 @@ REDRAW: Final = r"^(?:\r\[|\x1b\[H\x1b\[J$)"  # a bar that grows; a page drawn a
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _SUSPECT: Final = re.compile(r"[^ -~]")
 _SUSPECT_IN_LINES: Final = re.compile(r"[^ -~\n\t]")
+_REVERSING: Final = re.compile("[\u202d\u202e]")
 _TURNING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _STYLED: Final = re.compile(f"{STYLE}|{REDRAW}|[^ -~\n\t]")
 
@@ -40,6 +41,14 @@ def printable_lines(text: str) -> str:
 def in_order(text: str) -> str:
     """Return a text without controls that turn what stands around them, as amounts."""
     return _TURNING.sub("", text)
+
+
+def unreversed(text: str) -> str:
+    """Return a text in which what would let letters run backwards is seen instead.
+
+    So ``evil`` cannot be shown as ``live``; names in any script stay as they are.
+    """
+    return _REVERSING.sub(_escaped, text)
 
 
 def csv_cell(text: str) -> str:

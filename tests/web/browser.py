@@ -19,6 +19,7 @@ from tests.patience import PATIENCE_S
 
 CHROMIUM: Final = shutil.which("chromium")
 DRIVER: Final = shutil.which("chromedriver")
+A4_PIXELS: Final = 688  # 210 mm without margins of 14 mm each, at 96 to an inch
 MISSING: Final = "no chromium and chromedriver on this machine"
 
 
@@ -48,18 +49,27 @@ def browser(profile: Path) -> Generator[Chrome]:
 
 @contextmanager
 def seen_as(
-    chrome: Chrome, *, is_dark: bool = False, width: int = 0
+    chrome: Chrome, *, is_dark: bool = False, width: int = 0, is_printed: bool = False
 ) -> Generator[None]:
-    """Let the browser prefer dark pages, or have a screen so many pixels wide."""
+    """Let the browser prefer dark pages, or have a screen so many pixels wide.
+
+    Args:
+        is_printed: show pages as on a sheet of A4.
+    """
+    width = A4_PIXELS if is_printed else width
+    media = "print" if is_printed else ""
     scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
-    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    seen = {"media": media, "features": [scheme]}
+    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", seen)
     if width:
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": True}
         chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     try:
         yield
     finally:
-        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        chrome.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"media": "", "features": []}
+        )
         chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 

@@ -131,6 +131,35 @@ async def test_a_limit_stands_until_its_period_ends(open_web: OpenWeb) -> None:
         assert len(await raised(web)) == 3
 
 
+async def test_the_page_says_what_to_do_until_when_and_of_whom(
+    open_web: OpenWeb,
+) -> None:
+    rule = LIMIT.replace("amount = 10", "included = true")
+    html = {"accept": "text/html"}
+    async with open_web(meterline=METERLINE + rule, pricing=FOUR_FREE) as web:
+        watch(web)
+        await web.ship(*[event() for _ in range(4)])
+        await web.parts.standings.refresh()
+        page = (await web.http.get("/alerts", headers=html)).text
+        near = {"customer": "corp", "is_open": "true"}
+        nobody = (await web.http.get("/alerts", params=near, headers=html)).text
+        wrong = await web.http.get("/alerts?is_open=maybe", headers=html)
+        web.clock.time_ms = parse_time_ms("2026-12-01T00:00:00Z")
+        after = (await web.http.get("/alerts", headers=html)).text
+        standing = (await web.http.get("/alerts?is_open=true", headers=html)).text
+
+    assert page.count("<code>meterline explain acme</code>") == 3
+    assert page.count('<span class="when">2026-12-01</span>') == 3
+    assert "reaches 50 %, 80 %, 100 % of what the plan includes" in page
+    assert "No such alert." in nobody
+    assert "?customer=acme&amp;is_open=true" in nobody
+    assert "meterline explain acme" not in after
+    assert after.count('<span class="badge">over</span>') == 3
+    assert "has reached" not in standing
+    assert wrong.status_code == 400
+    assert 'id="wrong"' in wrong.text
+
+
 async def test_a_restart_raises_nothing_again(open_web: OpenWeb) -> None:
     async with open_web(meterline=METERLINE + LIMIT) as web:
         watch(web)

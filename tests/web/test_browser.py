@@ -8,9 +8,10 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from selenium.common.exceptions import StaleElementReferenceException
@@ -50,8 +51,10 @@ def axe() -> str:
 
 AXE = axe()
 N_EVENTS = 3_000
+NARROW: Final = 320  # pixels, as a window of 1,280 has at 400 %
 PAGES = (
     *("/", "/usage?group_by=route&range=30d", "/customers", "/customers/acme"),
+    *("/customers/acme/explain", "/invoices", "/invoices/INV-0001?appendix=true"),
     *("/events", "/events/1", "/corrections", "/outbox", "/pricing", "/alerts"),
     *("/late", "/edges", "/close", "/imports", "/erasures"),
     "/nowhere",
@@ -63,7 +66,23 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSidecar]:
     with scene(tmp_path_factory.mktemp("live")) as sidecar:
         sidecar.ship(*month(N_EVENTS))
         sidecar.until_counted(N_EVENTS)
+        last = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+        given = ("--plan", "scale", "--starts", f"{last:%Y-%m}-01", "--subject", "p_*")
+        for done in (
+            sidecar.meterline("customers", "add", "payer", *given),
+            sidecar.meterline(
+                "invoice", "payer", "--period", f"{last:%Y-%m}", "--finalize"
+            ),
+        ):
+            assert done.returncode == 0, done.stderr
         yield sidecar
+
+
+@pytest.fixture(scope="module")
+def portal(live: LiveSidecar) -> str:
+    """The address of a customer's own page."""
+    made = live.meterline("token", "portal", "--customer", "globex", "--url")
+    return made.stdout.strip().removeprefix(live.url)
 
 
 @pytest.fixture(scope="module")
@@ -151,19 +170,78 @@ def test_the_dark_pages_can_be_read_as_well(live: LiveSidecar, chrome: Chrome) -
 
 
 def test_no_page_is_wider_than_a_narrow_screen(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: Chrome, portal: str
 ) -> None:
-    with seen_as(chrome, width=360):
-        for path in PAGES:
+    with seen_as(chrome, width=NARROW):
+        for path in (*PAGES, portal):
             chrome.get(f"{live.url}{path}")
             chrome.execute_script(  # names are of others, and any length
-                "for (const e of document.querySelectorAll('h1, main h2, main p, .facts'))"
+                "for (const e of document.querySelectorAll('h1:not(.paper h1), main h2, main p, .facts'))"
                 " e.append(' ', 'W'.repeat(250))"
             )
-            too_wide = chrome.execute_script(
-                "return document.documentElement.scrollWidth - innerWidth"
+            # Not innerWidth: a phone zooms out until all of it is seen.
+            width = chrome.execute_script("return document.documentElement.scrollWidth")
+            assert width <= NARROW, path
+
+
+CUT_ON_PAPER: Final = """
+    const width = document.documentElement.clientWidth;
+    const shown = (element) => element.getClientRects().length > 0;
+    const all = [...document.querySelectorAll("main *")].filter(shown);
+    return [
+        ...all.filter((element) => !element.closest(".sr, caption")
+            && element.getBoundingClientRect().right > width + 1),
+        ...all.filter((element) => element.scrollWidth > element.clientWidth + 1
+            && getComputedStyle(element).overflowX != "visible"
+            && !element.matches(".sr, caption")),
+        ...document.querySelectorAll(".side, form, .pager, .skip:focus"),
+    ].filter(shown).map((element) => element.outerHTML.slice(0, 120));
+"""
+
+
+def test_nothing_is_cut_on_paper_and_nothing_is_there_to_press(
+    live: LiveSidecar, chrome: Chrome, portal: str
+) -> None:
+    with seen_as(chrome, is_printed=True):
+        for path in (*PAGES, portal):
+            chrome.get(f"{live.url}{path}")
+
+            assert chrome.execute_script(CUT_ON_PAPER) == [], path
+
+
+def test_a_chart_is_as_wide_as_its_paper_and_its_colors_are_there(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    chrome.get(f"{live.url}/usage?group_by=route&range=30d")  # drawn for the screen
+    wait_until(
+        chrome, lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
+    )
+    with seen_as(chrome, is_printed=True):
+        cut = chrome.execute_script(CUT_ON_PAPER)
+        kept = chrome.execute_script(
+            "return getComputedStyle(document.querySelector('.key i')).printColorAdjust"
+        )
+
+    assert cut == []
+    assert kept == "exact"
+
+
+def test_an_invoice_is_printed_alone_and_its_total_once(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    with seen_as(chrome, is_printed=True):
+        chrome.get(f"{live.url}/invoices/INV-0001")
+        assert text(chrome, "body").startswith("Invoice")
+        assert "What became of it" not in text(chrome, "body")
+
+        chrome.get(f"{live.url}/customers/acme")
+        # A footer would be printed again on each page that its table goes over.
+        assert (
+            chrome.execute_script(
+                "return getComputedStyle(document.querySelector('tfoot')).display"
             )
-            assert too_wide <= 0, path
+            == "table-row-group"
+        )
 
 
 def test_a_new_event_appears_without_a_reload(
@@ -183,7 +261,7 @@ def test_a_new_event_appears_without_a_reload(
 def test_an_invoice_line_leads_to_its_events(live: LiveSidecar, chrome: Chrome) -> None:
     chrome.get(f"{live.url}/customers/acme")
 
-    press(chrome, ".invoice td a")
+    press(chrome, "#invoice td a")
 
     assert "/events?" in chrome.current_url
     assert set(texts(chrome, "#rows td:nth-child(3)")) == {"acme"}

@@ -41,6 +41,7 @@ async def test_a_few_customers_are_offered_by_id_or_name(many: Any) -> None:
         ("/events", 404, {"subject": "s"}),
         ("/usage", 404, {"range": "30d"}),
         ("/invoices", 200, {"period": "2026-10"}),
+        ("/alerts", 200, {"is_open": "true"}),
     ],
 )
 async def test_a_filter_that_names_no_customer_leads_to_those_who_may_be_meant(
@@ -60,3 +61,35 @@ async def test_a_filter_that_names_no_customer_leads_to_those_who_may_be_meant(
     assert f"{name}={value}" in answer.text.split("Which one?")[1]
     assert "Which one?" not in exact.text
     assert "Which one?" not in none.text
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ("/events", {"status": "5xy"}),
+        ("/usage", {"range": "2y"}),
+        ("/invoices", {"period": "october"}),
+        ("/alerts", {"is_open": "maybe"}),
+    ],
+)
+async def test_a_mistake_in_a_filter_is_told_beside_it_and_keeps_the_others(
+    many: Any, path: str, wrong: dict[str, str]
+) -> None:
+    filters = {**wrong, "customer": "c077"}
+    async with many as web:
+        answer = await web.http.get(path, params=filters, headers=HTML)
+
+    assert answer.status_code == 400
+    assert 'id="wrong"' in answer.text
+    assert 'value="c077"' in answer.text
+
+
+async def test_behind_the_last_customer_there_is_a_way_back(many: Any) -> None:
+    async with many as web:
+        behind = (await web.http.get("/customers?page=9", headers=HTML)).text
+        none = (await web.http.get("/customers?page=9&q=nobody", headers=HTML)).text
+
+    assert "There are no more." in behind
+    assert '<a href="/customers">The first</a>' in behind
+    assert "No customer is defined" not in behind
+    assert "No customer matches" in none

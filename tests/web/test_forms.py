@@ -255,6 +255,17 @@ def find_events(scene: Scene, chrome: Chrome) -> None:
     assert texts(chrome, "#rows .status") == ["503"]
 
 
+def find_alerts(scene: Scene, chrome: Chrome) -> None:
+    enter(scene, chrome, "/alerts")
+
+    send(chrome, "main", customer="acme", is_open="those")
+
+    assert "customer=acme" in chrome.current_url
+    assert "is_open=true" in chrome.current_url
+    assert "No such alert" in text(chrome, "#rows")
+    assert value(chrome, "customer") == "acme"
+
+
 def find_documents(scene: Scene, chrome: Chrome) -> None:
     enter(scene, chrome, "/invoices")
     assert "No invoice is final yet" in text(chrome, "#rows")
@@ -531,6 +542,7 @@ def erase_name(scene: Scene, chrome: Chrome) -> None:
 
 Submit = Callable[[Scene, Chrome], None]
 FORMS: dict[str, Submit] = {
+    "alerts.html: get": find_alerts,
     "base.html: post /logout": log_out,
     "close.html: post /close": close_periods,
     "close.html: post /close/gap": accept_gap,

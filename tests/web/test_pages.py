@@ -113,6 +113,37 @@ subjects = ["{EVIL}"]
             assert "&lt;script&gt;" in html, path
 
 
+async def test_no_name_lets_the_words_around_it_run_backwards(
+    open_web: OpenWeb,
+) -> None:
+    backwards = "\u202elive"
+    toml = f"""
+[[customer]]
+id = "evil"
+name = "{backwards}"
+subjects = ["{backwards}"]
+"""
+    async with open_web(meterline=toml, pricing="") as web:
+        await web.ship(event(subject=backwards, route=f"/{backwards}"))
+        await web.parts.standings.refresh()
+        pages = [
+            await page(web, path)
+            for path in ("/customers", "/customers/evil", "/events", "/events/1")
+        ]
+        filtered = await page(web, f"/events?subject={backwards}")
+        fields = form(subject=backwards, reason="asked for", do="look")
+        looked = await web.http.post(
+            "/erasures", data=fields, headers={"accept": "text/html"}
+        )
+
+    for html in pages:
+        assert "\u202e" not in html
+        assert "\\u202elive" in html
+    # A field holds what is sent again.
+    assert f'value="{backwards}"' in filtered
+    assert f'value="{backwards}"' in looked.text
+
+
 async def test_a_mistake_in_the_address_gets_a_page_with_words(web: Web) -> None:
     for path, status in (
         ("/nowhere", 404),

@@ -11,7 +11,6 @@ from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import KINDS
 from meterline_sidecar.web.api.events import EventQuery, get_event, shown_event
 from meterline_sidecar.web.api.filed import archived_names, filed_by
-from meterline_sidecar.web.dashboard.filters import filtered, typed
 from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
@@ -28,6 +27,7 @@ from meterline_sidecar.web.query import (
     statuses_of,
     where_of,
 )
+from meterline_sidecar.web.view.filters import filtered, typed
 from meterline_sidecar.web.view.render import render
 from meterline_sidecar.where import KindName
 

@@ -14,13 +14,13 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.usage.customer_usage import unassigned_usage
 from meterline_sidecar.usage.series import read_series
-from meterline_sidecar.web.dashboard.filters import filtered, typed
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import CustomerId, find_customer
 from meterline_sidecar.web.view.charts import figure_of
+from meterline_sidecar.web.view.filters import filtered, typed
 from meterline_sidecar.web.view.render import number
 from meterline_sidecar.web.view.series import charted_of_all, find_meter
 

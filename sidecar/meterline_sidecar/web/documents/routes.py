@@ -3,7 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -37,6 +37,7 @@ from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import Described, author_of, read_query, tagged
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import ID_MAX
+from meterline_sidecar.web.view.filters import filtered, typed
 from meterline_sidecar.web.view.like import meant
 from meterline_sidecar.web.view.render import render
 from meterline_sidecar.web.view.sent import sent
@@ -50,27 +51,21 @@ MAKERS: Final = ThreadPoolExecutor(1, "pdf")
 async def invoices(request: Request) -> Response:
     """Answer the list of invoices and credit notes."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, DocumentsQuery, keeps_empty=False)
-    found = await list_documents(parts, replace(query, limit=PAGE_DOCUMENTS))
-    kept = {
-        "customer": query.customer,
-        "period": query.period,
-        "kind": query.kind,
-        "state": query.state,
-    }
-    filters = {name: value for name, value in kept.items() if value}
-    return render(
-        request,
-        "invoices.html",
-        {
-            "query": query,
+    form = typed(request, DocumentsQuery)
+    names = ("customer", "period", "kind", "state")
+    kept = {name: form[name] for name in names if form[name]}
+
+    async def read() -> dict[str, Any]:
+        query = read_query(request, DocumentsQuery, keeps_empty=False)
+        found = await list_documents(parts, replace(query, limit=PAGE_DOCUMENTS))
+        return {
             "documents": found.documents,
-            "meant": await meant(parts, filters),
-            "kept": filters,
+            "meant": await meant(parts, kept),
             "is_first": query.before == ID_MAX,
             "older": found.next_before,
-        },
-    )
+        }
+
+    return await filtered(request, "invoices.html", {"query": form, "kept": kept}, read)
 
 
 async def invoice(request: Request) -> Response:

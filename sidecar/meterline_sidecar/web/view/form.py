@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 
 from meterline_sidecar.web.forms import KEY
@@ -18,6 +18,15 @@ ABOUT: Final = re.compile(r"(\w+)(?::| is missing)|.*`(\w+)`$")
 def new_key() -> str:
     """Return a key that no form has had."""
     return secrets.token_urlsafe(KEY_BYTES)
+
+
+class Typed(Markup):
+    """What somebody typed, in its field: sent again, it is what it was."""
+
+
+def typed(text: str) -> Typed:
+    """Return what somebody typed, for an attribute."""
+    return Typed(escape(text))
 
 
 class Sent:
@@ -70,11 +79,11 @@ class Form:
     def has(self, name: str, otherwise: str = "") -> Markup:
         """Return the attributes of a field: what was typed, and whether it is wrong."""
         if self._sent is None:
-            return Markup(' value="{}"').format(otherwise) if otherwise else Markup()
-        typed = Markup(' value="{}"').format(self._sent.fields.get(name, ""))
+            return Typed(' value="{}"').format(otherwise) if otherwise else Markup()
+        value = Typed(' value="{}"').format(self._sent.fields.get(name, ""))
         if self._sent.about != name:
-            return typed
-        return typed + Markup(' aria-invalid="true" aria-describedby="wrong" autofocus')
+            return value
+        return value + Markup(' aria-invalid="true" aria-describedby="wrong" autofocus')
 
     def chosen(self, name: str, value: str) -> Markup:
         """Return the attribute of an option, where somebody had chosen it."""

@@ -24,10 +24,11 @@ from meterline_sidecar.config.names import BYTES as UNIT_BYTES
 from meterline_sidecar.decimals import Number, readable
 from meterline_sidecar.local import local_money, local_number
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
+from meterline_sidecar.printable import unreversed
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
-from meterline_sidecar.web.view.form import form_of, sent_of
+from meterline_sidecar.web.view.form import Typed, form_of, sent_of, typed
 from meterline_sidecar.web.view.mark import mark_of
 from meterline_sidecar.where import chosen
 
@@ -50,6 +51,9 @@ FLEET_PAGES: Final = (*PAGES[:-3], ("/edges", "Edges", "hosts"), *PAGES[-3:])
 USED_STEP: Final = 1_000
 ALIKE_MS: Final = 1_000  # so near, two clocks say the same to people
 BRIEF_FROM: Final = 1_000_000  # what is shorter has room on any page
+COMPACT_FROM: Final = 10_000
+SCALES: Final = tuple(zip((10**n for n in range(18, 0, -3)), "EPTGMk", strict=True))
+"""Units in which a long quantity is short, and how much each is."""
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 USED_BYTES: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 """Of usage, which prices are for so many of: a thousand of each are one of the next."""
@@ -64,14 +68,10 @@ def number(value: Decimal | int | None) -> str:
 
 def compact(value: Number) -> str:
     """Return a quantity in at most five characters: ``12.3k``."""
-    size, unit = Decimal(value).copy_abs(), ""
-    for bound, name in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
-        if size >= bound:
-            unit = name
-            break
-    if not unit:
+    size = Decimal(value).copy_abs()
+    if size < COMPACT_FROM:
         return number(value)
-    scale = {"k": 10**3, "M": 10**6, "G": 10**9}[unit]
+    scale, unit = next(one for one in SCALES if size >= one[0])
     shown = f"{value / scale:.1f}" if size < 100 * scale else f"{value // scale}"
     return f"{shown.removesuffix('.0')}{unit}"
 
@@ -90,7 +90,7 @@ def brief(value: Number, unit: str = "") -> str | Markup:
     size = Decimal(value).copy_abs()
     if size < BRIEF_FROM:
         return number(value)
-    scale, unit = (10**9, "G") if size >= 10**9 else (10**6, "M")
+    scale, unit = next(one for one in SCALES if size >= one[0])
     short = f"{value / scale:.4g}{unit}"
     return Markup('<data value="{}" title="{}">{}</data>').format(
         value, number(value), short
@@ -203,8 +203,16 @@ FILTERS: Final[dict[str, Any]] = {
     "as_json": as_json,
     "chosen": chosen,
     "rfc3339": format_time_ms,
+    "typed": typed,
 }
 """What templates write things by; a paper adds its own before there is any page."""
+
+
+def _shown(value: object) -> object:
+    """Return what a page shows of a value: no name turns the words around it."""
+    if not isinstance(value, str) or isinstance(value, Typed):
+        return value
+    return type(value)(unreversed(value))
 
 
 @cache
@@ -221,6 +229,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=_shown,
     )
     made.filters.update(FILTERS)
     shared: dict[str, Any] = {
