@@ -604,6 +604,48 @@ def test_a_form_of_another_site_changes_nothing_and_is_told_on_a_page(
         assert "Changes are accepted only from this site" in chrome.page_source
 
 
+def test_who_comes_back_to_a_form_that_was_refused_is_asked_nothing(
+    scene: Scene, chrome: Chrome
+) -> None:
+    enter(scene, chrome, "/customers/initech?meter=tokens")
+    page = chrome.current_url
+    send(chrome, "section[aria-labelledby=credits]", amount="five", reason="an outage")
+    assert "five is no number" in text(chrome, "#wrong")
+    assert chrome.current_url == page
+
+    clear(chrome, "amount")
+    send(chrome, "section[aria-labelledby=credits]", amount="5.50")
+    assert chrome.current_url.endswith("/customers/initech#credits")
+    chrome.back()
+
+    # A page that only a form leads to would be "Confirm Form Resubmission" here.
+    wait_until(chrome, lambda driver: driver.current_url == page)
+    wait_until(chrome, lambda _: texts(chrome, "h1") == ["Initech"])
+    assert scene.meterline("credit", "initech").count("an outage") == 1
+
+
+def test_who_was_logged_out_meanwhile_logs_in_beside_it_and_loses_nothing(
+    scene: Scene, chrome: Chrome
+) -> None:
+    enter(scene, chrome, "/customers/umbrella")
+    fill(chrome, "main", amount="7.25", reason="a long reason")
+    chrome.delete_all_cookies()
+
+    press(chrome, "main form button")
+    assert "You are logged out" in text(chrome, "main")
+    before = chrome.current_window_handle
+    chrome.find_element(By.LINK_TEXT, "Log in").click()
+    wait_until(chrome, lambda driver: len(driver.window_handles) == 2)
+    chrome.switch_to.window(next(one for one in chrome.window_handles if one != before))
+    send(chrome, token=scene.token)
+    chrome.close()
+    chrome.switch_to.window(before)
+    chrome.refresh()
+
+    wait_until(chrome, lambda driver: "#credits" in driver.current_url)
+    assert "a long reason, by write" in text(chrome, "main")
+
+
 def test_what_cannot_be_sent_again_is_told_on_its_page(
     scene: Scene, chrome: Chrome
 ) -> None:

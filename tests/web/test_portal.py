@@ -252,6 +252,32 @@ async def test_without_a_good_token_the_page_says_so_and_no_more(
             assert "acme" not in (html.text + api.text).lower()
 
 
+async def test_a_customer_whose_page_fails_sees_nothing_of_the_operators(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=TWO, sidecar=LOCKED) as web:
+        mine = token_of(web, "acme")
+        wrong = [
+            await web.http.get("/portal", params={"token": mine, **more}, headers=HTML)
+            for more in ({"period": "2026-13"}, {"meter": "none"}, {"utm_source": "m"})
+        ]
+        others = [
+            await web.http.get("/portal/nothing", headers=HTML),
+            await web.http.post("/portal", headers=HTML),
+            await web.http.get("/portal", headers={**HTML, "host": "elsewhere"}),
+            await web.http.get("/portal", params={"token": "x" * 3000}, headers=HTML),
+        ]
+
+    for answer in wrong:
+        assert answer.status_code == 400
+        assert f'<a href="/portal?token={mine}">Your usage now</a>' in answer.text
+    assert [answer.status_code for answer in others] == [404, 405, 421, 400]
+    for answer in (*wrong, *others):
+        assert "This page cannot be opened" in answer.text
+        assert 'href="/customers"' not in answer.text
+        assert "Overview" not in answer.text
+
+
 def test_the_command_makes_a_token_that_the_sidecar_takes(tmp_path: Path) -> None:
     config = configure(tmp_path, meterline=TWO)
     environment = {"METERLINE_CONFIG": str(tmp_path / "meterline.toml")}

@@ -53,5 +53,5 @@ class AtEdge:
             " over HTTP; ask that one"
         )
         if takes_pages(Headers(scope=scope)):
-            return HTMLResponse(refused_page(409, text), 409)
+            return HTMLResponse(refused_page(409, text, scope["path"]), 409)
         return problem(409, text)

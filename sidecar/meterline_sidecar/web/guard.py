@@ -29,7 +29,12 @@ from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.clients import Clients, OpenRequests, Rates, is_address
 from meterline_sidecar.web.neighbours import Neighbours
 from meterline_sidecar.web.problems import problem
-from meterline_sidecar.web.rights import SAFE_METHODS, body_bytes_max, needed_scope
+from meterline_sidecar.web.rights import (
+    SAFE_METHODS,
+    body_bytes_max,
+    is_portal,
+    needed_scope,
+)
 
 HEADER_BYTES_MAX: Final = 16 << 10
 DIGITS_MAX: Final = 18  # of a length: Python refuses to read thousands of them
@@ -40,6 +45,10 @@ FAILURES_BURST: Final = 10
 COOKIE: Final = "meterline_token"
 LOCAL_NAMES: Final = frozenset(("localhost", "meterline"))  # `meterline` for unix:
 PROBES: Final = frozenset(("/livez", "/readyz"))
+LOGGED_OUT: Final = (
+    "you are logged out, and what you sent is not carried out: log in in another tab,"
+    " and reload this page to send it again"
+)
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; base-uri 'none'"
@@ -91,8 +100,8 @@ class Guard:
             ``None`` for all that can connect.
         clients: tells them apart.
         frame_origins: origins that may embed the customer's page.
-        refused_page: makes the page on which a person reads why, from the status and
-            the words of the problem; programs get the problem itself.
+        refused_page: makes the page on which a person reads why, from the status, the
+            words of the problem and the path; programs get the problem itself.
     """
 
     def __init__(
@@ -106,7 +115,7 @@ class Guard:
         clients: Clients,
         frame_origins: Iterable[str],
         limits: Limits,
-        refused_page: Callable[[int, str], str],
+        refused_page: Callable[[int, str, str], str],
     ) -> None:
         self._app = app
         self._tokens = tokens
@@ -141,7 +150,7 @@ class Guard:
                 await self._app(scope, _limited(receive, bytes_max), send)
                 return
             if takes_pages(headers):
-                refusal = self._for_people(refusal)
+                refusal = self._for_people(refusal, scope, headers)
             await refusal(scope, receive, send)
         finally:
             if is_open:
@@ -222,12 +231,16 @@ class Guard:
             " it as Authorization: Bearer TOKEN"
         )
 
-    def _for_people(self, refusal: Response) -> Response:
+    def _for_people(
+        self, refusal: Response, scope: AsgiScope, headers: Headers
+    ) -> Response:
         """Return a refusal as a page; where it only leads elsewhere, unchanged."""
         if refusal.status_code < 400:
             return refusal
         told = msgspec.json.decode(refusal.body, type=Problem)
-        html = self._refused_page(told.status, told.detail)
+        is_form = scope["method"] not in SAFE_METHODS and "authorization" not in headers
+        detail = LOGGED_OUT if told.status == 401 and is_form else told.detail
+        html = self._refused_page(told.status, detail, scope["path"])
         kept = {
             name: refusal.headers[name]
             for name in ("retry-after", "www-authenticate")
@@ -245,13 +258,12 @@ class Guard:
         return name in self._names or is_address(name)
 
     def _with_headers(self, send: Send, path: str) -> Send:
-        is_portal = path == "/portal" or path.startswith("/portal/")
-        ancestors = self._frame_ancestors if is_portal else "'none'"
+        ancestors = self._frame_ancestors if is_portal(path) else "'none'"
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=_mutable(message))
-                if is_portal:  # its links carry a token, which no site may learn
+                if is_portal(path):  # its links carry a token, which no site may learn
                     headers.setdefault("Referrer-Policy", "no-referrer")
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)

@@ -13,13 +13,18 @@ LINES_PATH: Final = "/v1/imports/{name}/lines"
 SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
+def is_portal(path: str) -> bool:
+    """Say whether this is a customer's: they see nothing of the operator's pages."""
+    return path == "/portal" or path.startswith("/portal/")
+
+
 def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
     """Return the right that a request needs; ``None`` where everybody may come.
 
     The customer's page checks a token of its own (``portal.py``), and Stripe signs
     what it sends (``webhooks.py``).
     """
-    if path == "/portal" or path.startswith(("/portal/", "/static/")):
+    if is_portal(path) or path.startswith("/static/"):
         return None
     # Whoever may only read may log out, too: it changes nothing but their browser.
     if path in ("/livez", "/login", "/logout", "/favicon.ico", "/stripe/webhook"):

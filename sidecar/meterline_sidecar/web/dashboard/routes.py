@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from meterline_sidecar.web.answers.problem import Problem
@@ -27,8 +27,14 @@ from meterline_sidecar.web.dashboard import (
 )
 from meterline_sidecar.web.guard import takes_pages
 from meterline_sidecar.web.problems import HANDLERS, Handler
+from meterline_sidecar.web.rights import is_portal
 from meterline_sidecar.web.view.like import like
-from meterline_sidecar.web.view.render import fresh, render
+from meterline_sidecar.web.view.render import (
+    came_from,
+    fresh,
+    portal_refused_page,
+    render,
+)
 from meterline_sidecar.web.view.sent import sent
 
 FORMS: Final = (
@@ -82,6 +88,10 @@ def _for_people(handler: Handler) -> Handler:
         if not takes_pages(request.headers):
             return response
         told = msgspec.json.decode(response.body, type=Problem)
+        if is_portal(request.url.path):
+            return HTMLResponse(
+                portal_refused_page(told.status, told.detail), told.status
+            )
         context = {"status": told.status, "problem": told, "back": _back(request)}
         return render(request, "error.html", context, status=told.status)
 
@@ -90,11 +100,8 @@ def _for_people(handler: Handler) -> Handler:
 
 def _back(request: Request) -> str | None:
     """Return the page of ours from which somebody came, if it is another one."""
-    came_from = urlsplit(request.headers.get("referer", ""))
-    is_ours = came_from.netloc == request.headers.get("host")
-    if not is_ours or came_from.path == request.url.path:
-        return None
-    return came_from._replace(scheme="", netloc="").geturl()
+    page = came_from(request)
+    return None if page is None or urlsplit(page).path == request.url.path else page
 
 
 PAGE_HANDLERS: Final[dict[Any, Handler]] = {

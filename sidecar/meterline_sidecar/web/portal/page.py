@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Meta
@@ -21,13 +22,14 @@ from meterline_sidecar.local import written_for
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.web.daily import days_of, read_daily, today_of
+from meterline_sidecar.web.guard import takes_pages
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.portal.data import read_portal
-from meterline_sidecar.web.problems import answer, problem
+from meterline_sidecar.web.problems import REFUSALS, answer, problem, refusal_of
 from meterline_sidecar.web.query import MonthName, invoice_period
 from meterline_sidecar.web.view.charts import figure_of
-from meterline_sidecar.web.view.render import environment
+from meterline_sidecar.web.view.render import environment, portal_refused_page
 from meterline_sidecar.web.view.series import find_meter
 
 GROUPS_SHOWN: Final = 20  # on the page; the CSV has all
@@ -49,12 +51,14 @@ def _for_the_customer(show: Show) -> Callable[[Request], Awaitable[Response]]:
 
     async def handle(request: Request) -> Response:
         parts: Parts = request.app.state.parts
-        query = read_query(request, PortalQuery, keeps_empty=False)
         try:
+            query = read_query(request, PortalQuery, keeps_empty=False)
             customer = _customer(request, parts, query)
+            response = await show(request, parts, customer, query)
         except InvalidToken as error:
-            return _refused(request, str(error))
-        response = await show(request, parts, customer, query)
+            return _refused(request, 401, str(error))
+        except tuple(REFUSALS) as error:
+            return _refused(request, refusal_of(error).status, str(error))
         response.headers["Cache-Control"] = "private, no-store"
         # The page may be embedded where frame-ancestors lets it.
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
@@ -82,11 +86,12 @@ def _customer(request: Request, parts: Parts, query: PortalQuery) -> Customer:
     return found
 
 
-def _refused(request: Request, detail: str) -> Response:
-    if "text/html" not in request.headers.get("accept", ""):
-        return problem(401, detail)
-    template = environment().get_template("portal_refused.html")
-    return HTMLResponse(template.render(detail=detail), 401)
+def _refused(request: Request, status: int, detail: str) -> Response:
+    if not takes_pages(request.headers):
+        return problem(status, detail)
+    token = request.query_params.get("token", "")
+    back = f"/portal?{urlencode({'token': token})}" if token and status != 401 else ""
+    return HTMLResponse(portal_refused_page(status, detail, back=back), status)
 
 
 async def _page(

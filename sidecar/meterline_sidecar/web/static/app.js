@@ -261,6 +261,10 @@
     document.addEventListener("visibilitychange", () => document.hidden || look());
   }
 
+  // The answer to a form stands at the address of its page: to load it again, or to come
+  // back to it, sends nothing once more.
+  if (document.body.dataset.at) history.replaceState(null, "", document.body.dataset.at);
+
   document.querySelectorAll("[data-fresh][id]").forEach((element) => {
     seen.set(element.id, element.outerHTML);
   });

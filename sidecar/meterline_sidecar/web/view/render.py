@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import cache, partial, wraps
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from markupsafe import Markup, escape
@@ -27,6 +28,7 @@ from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.printable import unreversed
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.rights import is_portal
 from meterline_sidecar.web.static import url_of
 from meterline_sidecar.web.view.form import Typed, form_of, sent_of, typed
 from meterline_sidecar.web.view.mark import mark_of
@@ -260,8 +262,10 @@ def fresh(page: Page) -> Page:
     return shown
 
 
-def refused_page(status: int, detail: str) -> str:
+def refused_page(status: int, detail: str, path: str) -> str:
     """Return the page for a person who is not let in: it shows nothing of the sidecar."""
+    if is_portal(path):
+        return portal_refused_page(status, detail)
     template = environment().get_template("refused.html")
     return template.render(
         status=status,
@@ -269,6 +273,24 @@ def refused_page(status: int, detail: str) -> str:
         what=HTTPStatus(status).phrase,
         has_way_in=status in (401, 403),
     )
+
+
+def portal_refused_page(status: int, detail: str, *, back: str = "") -> str:
+    """Return the page for a customer who cannot be shown theirs.
+
+    Args:
+        back: where their own page is.
+    """
+    template = environment().get_template("portal_refused.html")
+    return template.render(status=status, detail=detail, back=back)
+
+
+def came_from(request: Request) -> str | None:
+    """Return the page of ours from which somebody came."""
+    page = urlsplit(request.headers.get("referer", ""))
+    if page.netloc != request.headers.get("host"):
+        return None
+    return page._replace(scheme="", netloc="").geturl()
 
 
 def render(
@@ -294,6 +316,7 @@ def render(
         "has_login": parts.config.needs_token,
         "form_named": partial(form_of, request),
         "not_done": "",
+        "at": came_from(request) if request.method == "POST" else None,
     }
     shared.update(context)
     html = made.render(shared)
