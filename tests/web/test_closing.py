@@ -223,6 +223,40 @@ async def test_what_ended_before_periods_closed_by_themselves_is_left_to_people(
         assert (await web.get("/v1/close"))["held"] == []
 
 
+async def test_what_somebody_makes_final_waits_no_more_at_once(
+    open_web: OpenWeb,
+) -> None:
+    async def by_hand(web: Web, month: str) -> None:
+        path = f"/v1/customers/acme/invoice/finalize?period={month}"
+        assert (await web.http.post(path)).status_code == 200
+
+    async with open_web(meterline=METERLINE + BY_HAND, pricing=EACH) as web:
+        await web.ship(event())
+        await closed_at(web, DECEMBER_MS + 9 * DAY_MS)
+        clock = web.clock
+
+    meterline = METERLINE + BETA.format(plan="starter")
+    async with open_web(meterline=meterline, pricing=EACH, clock=clock) as web:
+        await web.ship(event(subject="beta_1", time_ms=DECEMBER_MS + DAY_MS))
+        await web.parts.closer.run()
+        (held,) = (await web.get("/v1/close"))["held"]
+        assert (held["customer"], held["period"]) == ("acme", "2026-11")
+        await by_hand(web, "2026-11")
+
+        assert (await web.get("/v1/close"))["held"] == []
+        assert "Nothing is held up." in (await web.http.get("/close")).text
+
+        await closed_at(web, JANUARY_MS + 1)
+        waiting = [one["customer"] for one in (await web.get("/v1/close"))["in_grace"]]
+        assert waiting == ["acme", "beta"]
+        await by_hand(web, "2026-12")
+
+        found = await web.get("/v1/close")
+        assert [one["customer"] for one in found["in_grace"]] == ["beta"]
+        await web.parts.closer.run()
+        assert (await web.get("/v1/close"))["n_in_grace"] == 1
+
+
 async def test_each_plan_and_customer_can_have_a_grace_of_its_own(
     open_web: OpenWeb,
 ) -> None:

@@ -86,6 +86,13 @@ class DueList:
         """Take one in, of a customer who is not here."""
         self._customers[due.period, due.grace_end_ms].append(due.customer)
 
+    def drop(self, customer: str, period: Period) -> None:
+        """Forget a period of a customer, if it is here."""
+        for same in [one for one in self._customers if one[0] == period]:
+            rest = [one for one in self._customers.pop(same) if one != customer]
+            if rest:
+                self._customers[same] = rest
+
     def periods(self) -> Iterator[tuple[Period, int]]:
         """Yield each period, in no order, and of how many customers it is."""
         for (period, _), customers in self._customers.items():

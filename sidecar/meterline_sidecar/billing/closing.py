@@ -135,6 +135,12 @@ class Closer:
         held = self.held.get(customer)
         return self._rules.is_automatic and not (held is not None and held.is_left)
 
+    def note_final(self, customer: str, period: Period) -> None:
+        """Forget what kept a period from being final: somebody has made it so by hand."""
+        if (held := self.held.get(customer)) and held.period == period:
+            del self.held[customer]
+        self.in_grace.drop(customer, period)
+
     def use(self, rules: Rules) -> None:
         """Take other rules from now on."""
         self._rules = rules

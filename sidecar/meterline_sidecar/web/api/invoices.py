@@ -66,6 +66,7 @@ async def finalize_invoice(
         customer, period, accept_gap=query.accept_gap, author=author
     )
     parts.standings.note(customer.id)
+    parts.closer.note_final(customer.id, period)
     at = await counted_now(parts.database)
     return _shown_invoice(customer, period, statement, at, names=parts.config.names)
 
