@@ -6,27 +6,24 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from meterline_pricing.bill import Bill, Draft
+from meterline_pricing.bill import Bill, Draft, Item
 from meterline_pricing.charge import Charge, percent_charge
 from meterline_pricing.money import ZERO, number_text
 from meterline_pricing.order import StepName
-from meterline_pricing.plan import Plan, RateCard, committed_amount
+from meterline_pricing.plan import Plan, committed_amount
 from meterline_pricing.price import PerGroup
 from meterline_pricing.rating import rate
 from meterline_pricing.terms import Commitment
-from meterline_pricing.usage import Usage, parts_of
-
-Used = dict[str, Usage]
-"""What each rate card was charged for, after conversion and free units."""
+from meterline_pricing.usage import parts_of
 
 
-def amount_discounts(bill: Bill, plan: Plan, used: Used) -> None:
+def amount_discounts(bill: Bill, plan: Plan) -> None:
     """Take the discounts that are amounts: in a price's own line, or by a new line."""
-    for card in plan.prices:
-        for discount in card.discounts:
+    for item in bill.items:
+        for discount in item.card.discounts:
             if discount.amount is not None:
                 left = discount.amount
-                for draft in bill.scope((card.name,)):
+                for draft in bill.lines_of(item.key):
                     taken = min(left, draft.amount)
                     left -= taken
                     text = f"{bill.text(taken)} {discount.name}"
@@ -39,13 +36,13 @@ def amount_discounts(bill: Bill, plan: Plan, used: Used) -> None:
             bill.take("discount", discount.name, taken, text, scope)
 
 
-def percent_discounts(bill: Bill, plan: Plan, used: Used) -> None:
+def percent_discounts(bill: Bill, plan: Plan) -> None:
     """Take the discounts in percent, each of what the one before it left."""
-    for card in plan.prices:
-        for discount in card.discounts:
+    for item in bill.items:
+        for discount in item.card.discounts:
             if discount.percent is not None:
                 name = f"{number_text(discount.percent)}% {discount.name}"
-                for draft in bill.scope((card.name,)):
+                for draft in bill.lines_of(item.key):
                     taken = draft.amount * discount.percent / 100
                     bill.take_within(draft, taken, f"{bill.text(taken)} {name}")
     for discount in plan.discounts:
@@ -54,34 +51,35 @@ def percent_discounts(bill: Bill, plan: Plan, used: Used) -> None:
             _take_percent(bill, "discount", discount.name, discount.percent, scope)
 
 
-def minimums(bill: Bill, plan: Plan, used: Used) -> None:
+def minimums(bill: Bill, plan: Plan) -> None:
     """Add what is missing from minimum spends, on the last invoice of a period."""
-    for name, least in _limits(plan, "minimum_spend"):
-        if bill.is_complete(name):
-            _true_up(bill, "minimum", bill.shared(least, name), name)
+    if not bill.is_last:
+        return
+    for item, least in _limits(bill, plan, "minimum_spend"):
+        _true_up(bill, "minimum", bill.shared(least, _key(item)), item)
 
 
-def maximums(bill: Bill, plan: Plan, used: Used) -> None:
+def maximums(bill: Bill, plan: Plan) -> None:
     """Take what is above maximum spends, counting what was billed before."""
-    for name, most in _limits(plan, "maximum_spend"):
-        _cap(bill, bill.shared(most, name), name)
+    for item, most in _limits(bill, plan, "maximum_spend"):
+        _cap(bill, bill.shared(most, _key(item)), item)
 
 
-def commitments(bill: Bill, plan: Plan, used: Used) -> None:
+def commitments(bill: Bill, plan: Plan) -> None:
     """Charge what is above commitments by their factor, and add what is missing."""
-    for card in plan.prices:
-        if card.commitment and card.commitment.per == "group":
-            _commit_by_group(bill, card, card.commitment, used)
-        elif card.commitment:
-            amount = committed_amount(card.commitment, card.price)
-            amount = bill.shared(amount, card.name)
-            _commit(bill, card.commitment, amount, card.name)
+    for item in bill.items:
+        commitment = item.card.commitment
+        if commitment and commitment.per == "group":
+            _commit_by_group(bill, item, commitment)
+        elif commitment:
+            amount = committed_amount(commitment, item.card.price)
+            _commit(bill, commitment, bill.shared(amount, item.key), item)
     if plan.commitment and plan.commitment.amount is not None:
         amount = bill.shared(plan.commitment.amount, "")
-        _commit(bill, plan.commitment, amount, "")
+        _commit(bill, plan.commitment, amount, None)
 
 
-def coupons(bill: Bill, plan: Plan, used: Used) -> None:
+def coupons(bill: Bill, plan: Plan) -> None:
     """Take the coupons, in order, each of what the one before it left."""
     for coupon in plan.coupons:
         scope = bill.scope(coupon.on)
@@ -94,28 +92,34 @@ def coupons(bill: Bill, plan: Plan, used: Used) -> None:
             _take_percent(bill, "coupon", coupon.name, percent, scope)
 
 
-def prepaid_credits(bill: Bill, plan: Plan, used: Used) -> None:
+def prepaid_credits(bill: Bill, plan: Plan) -> None:
     """Pay from prepaid credits, in order, until nothing is left to pay."""
-    for credit in plan.credits:
-        scope = bill.scope(credit.on)
-        taken = min(bill.rounded(credit.amount), bill.left_of(scope))
-        text = f"{bill.text(taken)} of {bill.text(credit.amount)} {credit.name}"
-        bill.take(
-            "credit",
-            credit.name,
-            taken,
-            text,
-            scope,
-            lowers_tax=plan.order.credits_lower_tax,
-        )
+    used_up: dict[str, Decimal] = {}
+    for payer in bill.payers:
+        before = dict(used_up)
+        for credit in payer.credits:
+            amount = max(credit.amount - before.get(credit.name, ZERO), ZERO)
+            scope = [d for d in bill.scope(credit.on) if d.of not in payer.but]
+            taken = min(bill.rounded(amount), bill.left_of(scope))
+            used_up[credit.name] = used_up.get(credit.name, ZERO) + taken
+            bill.take(
+                "credit",
+                credit.name,
+                taken,
+                f"{bill.text(taken)} of {bill.text(amount)} {credit.name}",
+                scope,
+                lowers_tax=plan.order.credits_lower_tax,
+            )
 
 
-def taxes(bill: Bill, plan: Plan, used: Used) -> None:
+def taxes(bill: Bill, plan: Plan) -> None:
     """Add the taxes on what discounts, coupons and maximums left of each line."""
     untaxed = [draft for draft in bill.scope() if draft.kind != "tax"]
     drafts: list[Draft] = []
     for tax in plan.taxes:
-        lines = [draft for draft in untaxed if not tax.on or draft.of in tax.on]
+        lines = [
+            draft for draft in untaxed if not tax.on or bill.name_of(draft) in tax.on
+        ]
         bases = [bill.rounded(draft.amount) - draft.reduced for draft in lines]
         if tax.per == "invoice":
             bases = [sum(bases, ZERO)]
@@ -133,7 +137,7 @@ def taxes(bill: Bill, plan: Plan, used: Used) -> None:
     bill.drafts += drafts
 
 
-ADJUSTMENTS: Final[dict[StepName, Callable[[Bill, Plan, Used], None]]] = {
+ADJUSTMENTS: Final[dict[StepName, Callable[[Bill, Plan], None]]] = {
     "amount_discount": amount_discounts,
     "percent_discount": percent_discounts,
     "minimum": minimums,
@@ -158,65 +162,66 @@ def _take_percent(
     bill.take(kind, name, base * percent / 100, text, scope)
 
 
-def _limits(plan: Plan, field: str) -> Iterator[tuple[str, Decimal]]:
-    """Yield the limits of the prices by name, then that of the plan by no name."""
-    for holder in (*plan.prices, plan):
-        limit: Decimal | None = getattr(holder, field)
+def _limits(
+    bill: Bill, plan: Plan, field: str
+) -> Iterator[tuple[Item | None, Decimal]]:
+    """Yield the limits of the items, then that of the plan with no item."""
+    for item in (*bill.items, None):
+        limit: Decimal | None = getattr(item.card if item else plan, field)
         if limit is not None:
-            yield (holder.name if isinstance(holder, RateCard) else ""), limit
+            yield item, limit
 
 
-def _on(name: str) -> tuple[str, ...]:
-    """Return the scope of a price, or of the plan, which has no name here."""
-    return (name,) if name else ()
+def _key(item: Item | None) -> str:
+    return item.key if item else ""
 
 
 def _true_up(
-    bill: Bill, kind: Literal["minimum", "commitment"], least: Decimal, name: str
+    bill: Bill, kind: Literal["minimum", "commitment"], least: Decimal, of: Item | None
 ) -> None:
-    """Add a line of what the lines of a price, or all, lack up to ``least``."""
-    on = _on(name)
-    spent = bill.left_of(bill.scope(on)) + bill.billed_on(on)
+    """Add a line of what the lines of an item, or all, lack up to ``least``."""
+    key = _key(of)
+    spent = bill.left_of(bill.lines_of(key)) + bill.billed_on(key)
     if spent < least:
         text = f"{bill.text(least)} {kind} - {bill.text(spent)}"
-        bill.add(kind, _title(name, kind), least - spent, text, of=name)
+        bill.add(kind, _title(of, kind), least - spent, text, of=key)
 
 
-def _title(name: str, kind: str) -> str:
-    return f"{name}: {kind}" if name else kind
+def _title(item: Item | None, kind: str) -> str:
+    return f"{item.card.name}: {kind}" if item else kind
 
 
-def _cap(bill: Bill, ceiling: Decimal, name: str) -> None:
-    """Take what the lines of a price, or all, have above ``ceiling``."""
-    on = _on(name)
-    scope = bill.scope(on)
-    most = max(ceiling - bill.billed_on(on), ZERO)
+def _cap(bill: Bill, ceiling: Decimal, of: Item | None) -> None:
+    """Take what the lines of an item, or all, have above ``ceiling``."""
+    scope = bill.lines_of(_key(of))
+    most = max(ceiling - bill.billed_on(_key(of)), ZERO)
     excess = bill.left_of(scope) - most
     if excess <= 0:
         return
     text = f"{bill.text(excess)} above maximum {bill.text(ceiling)}"
-    if name and len(scope) == 1:
+    if of and len(scope) == 1:
         # In the line itself, and so that it rounds to the maximum exactly.
         kept = most + scope[0].reduced + scope[0].paid
         scope[0].charges.append(Charge(kept - scope[0].amount, f"- {text}"))
     else:
-        bill.take("maximum", _title(name, "maximum"), excess, text, scope)
+        bill.take("maximum", _title(of, "maximum"), excess, text, scope)
 
 
-def _commit(bill: Bill, commitment: Commitment, committed: Decimal, name: str) -> None:
-    """Charge the overage, or the true-up, of one price or of all."""
-    on = _on(name)
-    scope = bill.scope(on)
-    before = bill.billed_on(on)
-    if name:
+def _commit(
+    bill: Bill, commitment: Commitment, committed: Decimal, of: Item | None
+) -> None:
+    """Charge the overage, or the true-up, of one item or of all."""
+    scope = bill.lines_of(_key(of))
+    before = bill.billed_on(_key(of))
+    if of:
         spent = sum((draft.amount for draft in scope), before)
     else:
         spent = bill.left_of(scope) + before
     over = spent - max(committed, before)
     if over > 0:
         _overage(bill, commitment.overage_factor, over, scope)
-    elif commitment.true_up and bill.is_complete(name):
-        _true_up(bill, "commitment", committed, name)
+    elif commitment.true_up and bill.is_last:
+        _true_up(bill, "commitment", committed, of)
 
 
 def _overage(bill: Bill, factor: Decimal, over: Decimal, scope: list[Draft]) -> None:
@@ -239,22 +244,21 @@ def _overage(bill: Bill, factor: Decimal, over: Decimal, scope: list[Draft]) -> 
             bill.add("overage", "overage", more, text)
 
 
-def _commit_by_group(
-    bill: Bill, card: RateCard, commitment: Commitment, used: Used
-) -> None:
-    """Hold every group of a price against the commitment by itself."""
-    assert isinstance(card.price, PerGroup)
-    committed = committed_amount(commitment, card.price)
-    parts = parts_of(used[card.name], card.price.by)
+def _commit_by_group(bill: Bill, item: Item, commitment: Commitment) -> None:
+    """Hold every group of an item against the commitment by itself."""
+    price = item.card.price
+    assert isinstance(price, PerGroup)
+    committed = committed_amount(commitment, price)
+    parts = parts_of(bill.used[item.key], price.by)
     over = ZERO
     missing = committed * max(commitment.groups - len(parts), 0)
     for part in parts:
-        difference = rate(card.price.price, part.usage).amount - committed
+        difference = rate(price.price, part.usage).amount - committed
         over += max(difference, ZERO)
         missing += max(-difference, ZERO)
-    line = [draft for draft in bill.scope((card.name,)) if draft.kind == "usage"]
+    line = [draft for draft in bill.lines_of(item.key) if draft.kind == "usage"]
     _overage(bill, commitment.overage_factor, over, line)
-    if commitment.true_up and bill.is_complete(card.name) and missing:
+    if commitment.true_up and bill.is_last and missing:
         text = f"{bill.text(missing)} missing from {bill.text(committed)} per group"
-        title = _title(card.name, "commitment")
-        bill.add("commitment", title, missing, text, of=card.name)
+        title = _title(item, "commitment")
+        bill.add("commitment", title, missing, text, of=item.key)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from meterline_pricing.charge import Charge, explained
 from meterline_pricing.money import (
@@ -14,6 +14,9 @@ from meterline_pricing.money import (
     number_text,
     round_money,
 )
+from meterline_pricing.plan import RateCard
+from meterline_pricing.terms import Credit
+from meterline_pricing.usage import Usage
 
 Kind = Literal[
     "usage",
@@ -27,6 +30,28 @@ Kind = Literal[
     "credit",
     "tax",
 ]
+
+
+class Item(NamedTuple):
+    """A rate card on a bill, with what is charged by it."""
+
+    key: str
+    """What its lines are known by: its name, or more where two cards have one name."""
+    card: RateCard
+    usage: Mapping[str, Usage]
+    """By meter: by its own, and by the one that finds its tier."""
+    before: Usage = ZERO
+    """What was used before it in the period: tiers and free units go on behind that."""
+    days: str = ""
+    """For which days it is, where not for all, as it stands behind a description."""
+
+
+class Payer(NamedTuple):
+    """Credits, in order, and what they pay for."""
+
+    credits: tuple[Credit, ...]
+    but: frozenset[str] = frozenset()
+    """The keys of items that these pay nothing of."""
 
 
 class Draft:
@@ -44,7 +69,7 @@ class Draft:
         self.kind: Kind = kind
         self.name = name
         self.of = of
-        """The rate card that it belongs to; empty for the plan."""
+        """The key of the item that it belongs to; empty for the plan."""
         self.charges = list(charges)
         self.note = note
         """What stands before the charges in the explanation."""
@@ -70,6 +95,8 @@ class Bill:
         currency: Currency,
         rounding: Rounding,
         *,
+        items: Sequence[Item],
+        payers: Sequence[Payer] = (),
         share: tuple[int, int] | None = None,
         shares: Mapping[str, tuple[int, int] | None] | None = None,
         billed: Mapping[str, Decimal],
@@ -77,12 +104,17 @@ class Bill:
     ) -> None:
         self.currency = currency
         self.rounding: Rounding = rounding
+        self.items = items
+        self.payers = payers
+        self.used: dict[str, Usage] = {}
+        """By item: what it was charged for, after conversion and free units."""
+        self._names = {item.key: item.card.name for item in items}
         self.share = share
         """The part of the period that is billed here, such as (10, 31) days."""
         self.shares = shares or {}
-        """The part for which some rate cards are billed, where theirs is another."""
+        """The part for which some items are billed, where theirs is another."""
         self.billed = billed
-        """What earlier invoices of this period have charged, by rate card."""
+        """What earlier invoices of this period have charged, by item."""
         self.is_last = is_last
         """Whether no other part of the period will follow."""
         self.drafts: list[Draft] = []
@@ -131,8 +163,16 @@ class Bill:
         return [
             draft
             for draft in self.drafts
-            if not draft.takes and (not on or draft.of in on)
+            if not draft.takes and (not on or self.name_of(draft) in on)
         ]
+
+    def lines_of(self, key: str) -> list[Draft]:
+        """Return the lines of an item, or of all where it is empty; as ``scope``."""
+        return [draft for draft in self.scope() if not key or draft.of == key]
+
+    def name_of(self, draft: Draft) -> str:
+        """Return the name of the rate card that a line is of; empty for the plan."""
+        return self._names.get(draft.of, "")
 
     def take_within(self, draft: Draft, amount: Decimal, text: str) -> None:
         """Take an amount from a line by a charge in it; at most what is left of it."""
@@ -152,31 +192,25 @@ class Bill:
         """Return what is still to be paid of some lines, rounded."""
         return sum((self.left(draft) for draft in scope), ZERO)
 
-    def billed_on(self, on: Sequence[str] = ()) -> Decimal:
-        """Return what earlier invoices of this period charged for some rate cards."""
-        amounts = [
-            amount for name, amount in self.billed.items() if not on or name in on
-        ]
+    def billed_on(self, key: str) -> Decimal:
+        """Return what earlier invoices of this period charged for an item, or all."""
+        amounts = [a for of, a in self.billed.items() if not key or of == key]
         return sum(amounts, ZERO)
 
-    def share_of(self, name: str) -> tuple[int, int] | None:
-        """Return the part of the period for which a rate card is billed.
+    def share_of(self, key: str) -> tuple[int, int] | None:
+        """Return the part of the period for which an item is billed.
 
-        The name is empty for what belongs to the whole plan. ``None``: all of it.
+        The key is empty for what belongs to the whole plan. ``None``: all of it.
         """
-        return self.shares.get(name, self.share)
+        return self.shares.get(key, self.share)
 
-    def shared(self, amount: Decimal, name: str) -> Decimal:
-        """Return the share of a rate card's amount that belongs to this part."""
-        share = self.share_of(name)
+    def shared(self, amount: Decimal, key: str) -> Decimal:
+        """Return the share of an item's amount that belongs to this part."""
+        share = self.share_of(key)
         if share is None:
             return amount
         part, whole = share
         return self.rounded(amount * part / whole)
-
-    def is_complete(self, name: str) -> bool:
-        """Whether nothing of a rate card, or of the plan, will be billed later."""
-        return self.is_last or name in self.shares
 
     def text(self, amount: Decimal) -> str:
         """Return an amount for an explanation."""

@@ -1,13 +1,13 @@
 """An invoice: every price of a plan applied to what was used, line by line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meterline_pricing.adjust import ADJUSTMENTS, Used
-from meterline_pricing.bill import Bill, Draft, Kind
+from meterline_pricing.adjust import ADJUSTMENTS
+from meterline_pricing.bill import Bill, Draft, Item, Kind, Payer
 from meterline_pricing.charge import Charge, taken_back
 from meterline_pricing.convert import billable
 from meterline_pricing.errors import PricingError
@@ -71,9 +71,7 @@ def invoice(
     period: Period | None = None,
     *,
     share: tuple[int, int] | None = None,
-    shares: Mapping[str, tuple[int, int] | None] | None = None,
     billed: Mapping[str, Number] | None = None,
-    before: Mapping[str, Usage] | None = None,
     is_last: bool = True,
 ) -> Invoice:
     """Return the invoice of ``usage`` under ``plan``.
@@ -87,12 +85,8 @@ def invoice(
         share: the part of a billing period that this plan held for, such as
             ``(10, 31)`` days: fees, limits and commitments are cut to it. See
             ``proration.py``.
-        shares: by rate card, the part for which that one is billed, where it is
-            another, and after which nothing more of it will come.
         billed: by rate card, what earlier invoices for this period charged; it
             counts towards minimums, maximums and commitments.
-        before: by rate card, what was used in the period before this plan held: tiers
-            and free units go on behind it. Usage that adds up only.
         is_last: whether this is the period's last invoice, on which minimums and
             commitments are trued up.
 
@@ -100,9 +94,8 @@ def invoice(
         PricingError: a quantity that is no number, or below 0, or not of the shape
             that its price needs; names the meter. A share that is none.
     """
-    for part in (share, *(shares or {}).values()):
-        if part is not None:
-            check_share(part)
+    if share is not None:
+        check_share(share)
     charged = {
         name: to_signed(amount, f"billed.{name}")
         for name, amount in (billed or {}).items()
@@ -111,46 +104,56 @@ def invoice(
         bill = Bill(
             currency_of(plan.currency),
             plan.rounding,
+            items=[Item(card.name, card, usage) for card in plan.prices],
+            payers=[Payer(plan.credits)],
             share=share,
-            shares=shares,
             billed=charged,
             is_last=is_last,
         )
-        used: Used = {}
+        unpriced = usage.keys() - read_by(plan.prices)
+        return invoice_of_bill(bill, plan, period, unpriced=unpriced)
+
+
+def invoice_of_bill(
+    bill: Bill, plan: Plan, period: Period | None, *, unpriced: Iterable[str]
+) -> Invoice:
+    """Return the invoice of the items of a bill, by what a plan says beside prices.
+
+    Args:
+        unpriced: meters that were used and that no price charges for.
+
+    Raises:
+        PricingError: as ``invoice``.
+    """
+    with exact():
         aside: list[UnpricedGroup] = []
-        for card in plan.prices:
-            earlier = (before or {}).get(card.name, ZERO)
-            used[card.name] = _add_price(bill, card, usage, earlier, aside)
+        for item in bill.items:
+            bill.used[item.key] = _add_price(bill, item, aside)
         for step in plan.order.steps:
             if step in ADJUSTMENTS:
-                ADJUSTMENTS[step](bill, plan, used)
-        return _finished(bill, plan, usage, period, aside)
+                ADJUSTMENTS[step](bill, plan)
+        return _finished(bill, plan, period, sorted(unpriced), aside)
 
 
-def _add_price(
-    bill: Bill,
-    card: RateCard,
-    usage: Mapping[str, Usage],
-    earlier: Usage,
-    aside: list[UnpricedGroup],
-) -> Usage:
-    """Add the line of one rate card; return what it charges for.
+def _add_price(bill: Bill, item: Item, aside: list[UnpricedGroup]) -> Usage:
+    """Add the line of one item; return what it charges for.
 
-    Groups that it has no price for are put ``aside``. What was used ``earlier`` is not
+    Groups that it has no price for are put ``aside``. What was used before it is not
     charged for, and where it was in the tiers they go on.
     """
+    key, card, usage, before, _ = item
     currency = bill.currency.code
     if card.meter is None:
         charges = rate(card.price, ZERO, currency=currency).charges
         bill.drafts.append(
-            Draft("fee", card.name, of=card.name, charges=_shared(bill, card, charges))
+            Draft("fee", card.name, of=key, charges=_shared(bill, key, charges))
         )
         return ZERO
     try:
         priced, unpriced = set_unpriced_aside(card.price, usage.get(card.meter, ZERO))
         past: Usage = ZERO
-        if earlier:
-            past, _ = set_unpriced_aside(card.price, earlier)
+        if before:
+            past, _ = set_unpriced_aside(card.price, before)
         counted, note = billable(card, together(past, priced) if past else priced)
         tier_usage = usage.get(card.price.also_reads or "", ZERO)
         charges = rate(
@@ -167,17 +170,13 @@ def _add_price(
         )
         for group in unpriced
     ]
-    bill.drafts.append(
-        Draft("usage", card.name, of=card.name, charges=charges, note=note)
-    )
+    bill.drafts.append(Draft("usage", card.name, of=key, charges=charges, note=note))
     return counted
 
 
-def _shared(
-    bill: Bill, card: RateCard, charges: tuple[Charge, ...]
-) -> tuple[Charge, ...]:
+def _shared(bill: Bill, key: str, charges: tuple[Charge, ...]) -> tuple[Charge, ...]:
     """Return the charges of a fee, cut to the part of the period that is billed."""
-    share = bill.share_of(card.name)
+    share = bill.share_of(key)
     if share is None:
         return charges
     part, whole = share
@@ -195,16 +194,17 @@ def _shared(
 def _finished(
     bill: Bill,
     plan: Plan,
-    usage: Mapping[str, Usage],
     period: Period | None,
+    unpriced: Sequence[str],
     aside: Sequence[UnpricedGroup],
 ) -> Invoice:
-    cards = {card.name: card for card in plan.prices}
+    items = {item.key: item for item in bill.items}
     lines: list[Line] = []
     sums: dict[Kind, Decimal] = {"coupon": ZERO, "credit": ZERO, "tax": ZERO}
     total = ZERO
     for draft in bill.drafts:
-        card = cards.get(draft.of) if draft.kind in ("usage", "fee") else None
+        item = items.get(draft.of)
+        card = item.card if item and draft.kind in ("usage", "fee") else None
         meter = card.meter if card else None
         amount, explanation = bill.summed(draft)
         total += amount
@@ -213,10 +213,13 @@ def _finished(
             Line(
                 kind=draft.kind,
                 name=draft.name,
-                description=card.description if card else draft.name,
-                of=draft.of,
+                description=(card.description if card else draft.name)
+                + (item.days if item else ""),
+                of=bill.name_of(draft),
                 meter=meter,
-                quantity=quantity_of(usage.get(meter, ZERO)) if meter else None,
+                quantity=quantity_of(item.usage.get(meter, ZERO))
+                if item and meter
+                else None,
                 charges=tuple(draft.charges),
                 amount=amount,
                 explanation=explanation,
@@ -233,11 +236,11 @@ def _finished(
         credits=bill.rounded(-sums["credit"]),
         tax=bill.rounded(sums["tax"]),
         total=bill.rounded(total),
-        unpriced=tuple(sorted(usage.keys() - _read(plan.prices))),
+        unpriced=tuple(unpriced),
         unpriced_groups=tuple(aside),
     )
 
 
-def _read(cards: Sequence[RateCard]) -> set[str | None]:
+def read_by(cards: Sequence[RateCard]) -> set[str | None]:
     """Return the meters that these prices charge for, or look at."""
     return {name for card in cards for name in (card.meter, card.price.also_reads)}

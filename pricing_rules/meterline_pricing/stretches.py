@@ -7,15 +7,16 @@ of the period, usage by its time; tiers begin anew with a new price.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from meterline_pricing.bill import Bill, Item, Payer
 from meterline_pricing.errors import PricingError
-from meterline_pricing.invoice import Invoice, Line, invoice
-from meterline_pricing.money import ZERO, exact
+from meterline_pricing.invoice import Invoice, invoice_of_bill, read_by
+from meterline_pricing.money import ZERO, currency_of, exact
 from meterline_pricing.period import Calendar, Period
 from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.price_model import PriceModel
@@ -29,8 +30,9 @@ _LIMITS: Final = (
     *("maximum_spend", "commitment", "coupons", "taxes"),
 )
 """What belongs to a plan as a whole. Where none of it differs, prices that stay the
-same go on over the change, and minimums, maximums and commitments hold across it.
-Where some of it does, each side is charged by itself, with its share."""
+same go on over the change, and all that is charged is one bill: discounts, limits,
+coupons and taxes are of all of it, and rounded once. Where some of it does, each side
+is charged by itself, with its share."""
 
 
 def invoice_of(
@@ -58,36 +60,64 @@ def invoice_of(
         stretches[0].period.start, stretches[-1].period.end, name or whole.name
     )
     parts: list[Invoice] = []
+    first = 0
+    while first < len(stretches):
+        _, last = _epoch(stretches, first)
+        charged = _charged(stretches, first, last, whole, time_zone)
+        span = Period(stretches[first].period.start, stretches[last].period.end)
+        plan = _without_taken(stretches[last].plan, parts)
+        bill = Bill(
+            currency_of(plan.currency),
+            plan.rounding,
+            items=charged.items,
+            payers=_payers(stretches[first : last + 1], charged.keys, parts),
+            share=_share(span, whole, plan, time_zone),
+            shares=charged.shares,
+            billed={},
+        )
+        parts.append(invoice_of_bill(bill, plan, period, unpriced=charged.unread))
+        first = last + 1
+    return _joined(parts, period)
+
+
+class _Charged(NamedTuple):
+    """What is charged in stretches that have all terms alike."""
+
+    items: list[Item]
+    shares: dict[str, tuple[int, int] | None]
+    """By item, the part of the period that it is for."""
+    keys: list[frozenset[str]]
+    """By stretch, the items that are charged in it."""
+    unread: set[str]
+    """Meters that were used, and that no price looks at."""
+
+
+def _charged(
+    stretches: Sequence[Stretch], first: int, last: int, whole: Period, time_zone: str
+) -> _Charged:
+    charged = _Charged([], {}, [], set())
     carried: _Carried = {}
-    for i, stretch in enumerate(stretches):
-        first, last = _epoch(stretches, i)
+    for i in range(first, last + 1):
+        stretch = stretches[i]
         charge = _charge(stretch, _following(stretches, i), carried)
         carried = charge.going_on
-        since = {
-            start: _share(
-                Period(start, stretch.period.end), whole, stretch.plan, time_zone
-            )
-            for start in set(charge.starts.values())
-        }
-        shares = {card.name: since[charge.starts[card.name]] for card in charge.cards}
-        plan = _without_taken(stretch.plan, parts)
-        if charge.cards != plan.prices:
-            plan = replace(plan, prices=charge.cards)
-        if not charge.cards and i != last:
-            plan = replace(plan, taxes=())  # of nothing
-        span = Period(stretches[first].period.start, stretches[last].period.end)
-        drawn = invoice(
-            plan,
-            charge.usage,
-            period,
-            share=_share(span, whole, stretch.plan, time_zone),
-            shares=shares,
-            billed=_billed(parts[first - i :] if first < i else ()),
-            before=_before(stretches[:i], stretch, charge),
-            is_last=i == last,
+        before = _before(stretches[:i], stretch, charge)
+        keys: list[str] = []
+        for card in charge.cards:
+            key = card.name if first == last else f"{card.name} {i}"
+            span = Period(charge.starts[card.name], stretch.period.end)
+            share = _share(span, whole, stretch.plan, time_zone)
+            is_whole = share is None or len(stretches) == 1
+            days = "" if is_whole else _days(span, time_zone)
+            used, earlier = charge.usage[card.name], before.get(card.name, ZERO)
+            charged.items.append(Item(key, card, used, earlier, days))
+            charged.shares[key] = share
+            keys.append(key)
+        charged.keys.append(frozenset(keys))
+        charged.unread.update(
+            stretch.usage.keys() - read_by(stretch.plan.prices),
         )
-        parts.append(_dated(drawn, stretches, i, shares, time_zone))
-    return _joined(parts, period)
+    return charged
 
 
 def unbroken(stretches: Sequence[Stretch]) -> list[frozenset[int]]:
@@ -115,7 +145,8 @@ class _Charge(NamedTuple):
     """What is charged in one stretch."""
 
     cards: tuple[RateCard, ...]
-    usage: dict[str, Usage]
+    usage: dict[str, dict[str, Usage]]
+    """By rate card and meter."""
     starts: dict[str, int]
     """By rate card, since when it has been the same."""
     going_on: _Carried
@@ -125,11 +156,9 @@ class _Charge(NamedTuple):
 def _charge(stretch: Stretch, following: Plan | None, carried: _Carried) -> _Charge:
     """Return what is charged in a stretch, and what goes on into the next one."""
     cards: list[RateCard] = []
-    usage: dict[str, Usage] = {}
+    usage: dict[str, dict[str, Usage]] = {}
     starts: dict[str, int] = {}
     going_on: _Carried = {}
-    beside: dict[str, Usage] = {}
-    read: set[str] = set()
     for card in stretch.plan.prices:
         start, before = carried.get(card.name, (stretch.period.start, {}))
         used = {
@@ -137,17 +166,13 @@ def _charge(stretch: Stretch, following: Plan | None, carried: _Carried) -> _Cha
             for meter in (card.meter, card.price.also_reads)
             if meter is not None
         }
-        read |= used.keys()
         if _goes_on(card, following):
             going_on[card.name] = (start, used)
             continue
         cards.append(card)
         starts[card.name] = start
-        for meter, of in used.items():
-            if of:
-                (usage if meter == card.meter else beside)[meter] = of
-    unread = {meter: u for meter, u in stretch.usage.items() if meter not in read}
-    return _Charge(tuple(cards), beside | unread | usage, starts, going_on)
+        usage[card.name] = used
+    return _Charge(tuple(cards), usage, starts, going_on)
 
 
 def _before(
@@ -232,7 +257,7 @@ def _share(
 
 
 def _without_taken(plan: Plan, parts: Sequence[Invoice]) -> Plan:
-    """Return the plan less what earlier stretches took of its amounts."""
+    """Return the plan less what earlier parts of the period took of its amounts."""
     if not parts:
         return plan
     taken: dict[tuple[str, str], Decimal] = {}
@@ -262,33 +287,27 @@ def _less(
     return replace(term, amount=max(term.amount - taken, ZERO))
 
 
-def _billed(parts: Sequence[Invoice]) -> Mapping[str, Decimal]:
-    """Return what parts of the same epoch charged, by rate card."""
-    found: dict[str, Decimal] = {}
-    with exact():
-        for line in (line for part in parts for line in part.lines):
-            if line.of and line.kind in ("usage", "fee"):
-                found[line.of] = found.get(line.of, ZERO) + line.amount
-    return found
-
-
-def _dated(
-    drawn: Invoice,
+def _payers(
     stretches: Sequence[Stretch],
-    i: int,
-    shares: Mapping[str, tuple[int, int] | None],
-    time_zone: str,
-) -> Invoice:
-    """Return an invoice whose lines say for which days they are, where not for all."""
-    if len(stretches) == 1:
-        return drawn
-    lines = [
-        line
-        if shares.get(line.of) is None
-        else _with_days(line, _span_of(stretches, i, line.of), time_zone)
-        for line in drawn.lines
-    ]
-    return replace(drawn, lines=tuple(lines))
+    charged: Sequence[frozenset[str]],
+    earlier: Sequence[Invoice],
+) -> list[Payer]:
+    """Return which credits pay for what: each for what is charged under its plan.
+
+    Args:
+        charged: by stretch, the keys of the items that are charged in it.
+    """
+    found: list[tuple[tuple[Credit, ...], frozenset[str]]] = []
+    for stretch, keys in zip(stretches, charged, strict=True):
+        credits_ = _without_taken(stretch.plan, earlier).credits
+        if found and found[-1][0] == credits_:
+            found[-1] = credits_, found[-1][1] | keys
+        else:
+            found.append((credits_, keys))
+    # What belongs to no price, such as a minimum of all, is charged at the end.
+    everything = frozenset({""}).union(*charged)
+    found[-1] = found[-1][0], found[-1][1] | {""}
+    return [Payer(credits_, everything - keys) for credits_, keys in found]
 
 
 def _span_of(stretches: Sequence[Stretch], i: int, name: str) -> Period:
@@ -304,10 +323,10 @@ def _span_of(stretches: Sequence[Stretch], i: int, name: str) -> Period:
     return Period(stretches[first].period.start, stretches[i].period.end)
 
 
-def _with_days(line: Line, span: Period, time_zone: str) -> Line:
+def _days(span: Period, time_zone: str) -> str:
+    """Return for which days something is charged, as a line says it."""
     calendar = Calendar(time_zone=time_zone)
-    days = f"{calendar.day(span.start)} to {calendar.day(span.end - 1)}"
-    return replace(line, description=f"{line.description} ({days})")
+    return f" ({calendar.day(span.start)} to {calendar.day(span.end - 1)})"
 
 
 def _joined(parts: Sequence[Invoice], period: Period) -> Invoice:

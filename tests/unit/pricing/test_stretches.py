@@ -21,8 +21,10 @@ from meterline_pricing import (
 )
 from meterline_pricing.models import (
     Cell,
+    Commitment,
     Coupon,
     Credit,
+    Discount,
     Flat,
     Graduated,
     Matrix,
@@ -31,6 +33,7 @@ from meterline_pricing.models import (
     Tier,
     Volume,
 )
+from meterline_pricing.order import ORDERS
 from meterline_pricing.tools import Stretch, invoice_of, unbroken
 
 DAY_MS = 86_400_000
@@ -205,6 +208,105 @@ def test_a_change_that_changes_nothing_changes_no_cent(
     assert [(x.name, x.amount) for x in drawn.lines] == [
         (x.name, x.amount) for x in whole.lines
     ]
+
+
+DOLLAR = RateCard(price=PerUnit(1), meter="calls")
+SAME_DOLLAR = RateCard(price=PerUnit(1), meter="calls", description="all calls")
+"""Of which nothing but what stands on the invoice is another."""
+
+
+def test_a_limit_of_all_prices_counts_what_discounts_left() -> None:
+    half = {"discounts": (Discount(percent=50),)}
+    most = {"maximum_spend": 90, **half}
+    least = {"minimum_spend": 100, **half}
+
+    capped = bill((plan(DOLLAR, **most), 15, 80), (plan(SAME_DOLLAR, **most), 30, 80))
+    raised = bill((plan(DOLLAR, **least), 15, 80), (plan(SAME_DOLLAR, **least), 30, 80))
+
+    assert capped.total == 80  # half of 160 is below the maximum
+    assert raised.total == 100  # and below the minimum
+
+
+def test_a_tax_is_one_line_over_a_change_and_rounded_once() -> None:
+    taxes = {"taxes": (Tax(name="VAT", percent=19),)}
+    dearer = RateCard(price=PerUnit("0.02"), meter="calls")
+
+    drawn = bill((plan(PER_CENT, **taxes), 15, 2), (plan(dearer, **taxes), 30, 1))
+
+    (tax,) = [line for line in drawn.lines if line.kind == "tax"]
+    assert tax.amount == Decimal("0.01")  # 19% of 0.04, not of 0.02 and of 0.02
+    assert drawn.lines[-1] == tax
+
+
+def test_each_credit_pays_for_what_is_charged_while_the_plan_has_it() -> None:
+    least, fee = {"minimum_spend": 30}, RateCard(price=Flat(30), name="fee")
+    old = Credit(name="old", amount=7)
+    new = Credit(name="new", amount=90)
+    grown = Credit(name="old", amount=10)
+
+    left = bill(
+        (plan(DOLLAR, credits=(old,), **least), 15, 5),
+        (plan(SAME_DOLLAR, fee, credits=(new,), **least), 30, 4),
+    )
+    kept = bill(
+        (plan(DOLLAR, credits=(old,)), 15, 8),
+        (plan(SAME_DOLLAR, credits=(grown,)), 30, 8),
+    )
+
+    # Half of the fee, 4, and what is missing from the minimum.
+    assert paid_by(left) == ["old -5.00", "new -25.00"]
+    assert left.total == 0
+    assert paid_by(kept) == ["old -7.00", "old -3.00"]
+
+
+def paid_by(drawn: Invoice) -> list[str]:
+    return [f"{x.name} {x.amount}" for x in drawn.lines if x.kind == "credit"]
+
+
+def terms() -> st.SearchStrategy[dict[str, Any]]:
+    """Return what stands beside the prices of a plan, of all of them together."""
+    money, percent = st.integers(1, 90), st.integers(1, 99)
+    discount = st.one_of(
+        st.builds(Discount, amount=money), st.builds(Discount, percent=percent)
+    )
+    coupon = st.one_of(
+        st.builds(Coupon, amount=money), st.builds(Coupon, percent=percent)
+    )
+    commitment = st.builds(
+        Commitment, amount=money, overage_factor=st.sampled_from(("0.5", "1", "1.5"))
+    )
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "minimum_spend": st.integers(1, 60),
+            "maximum_spend": st.integers(60, 200),
+            "commitment": commitment,
+            "discounts": st.tuples(discount),
+            "coupons": st.tuples(coupon),
+            "credits": st.tuples(st.builds(Credit, amount=money)),
+            "taxes": st.tuples(st.builds(Tax, percent=percent)),
+            "order": st.sampled_from(sorted(ORDERS)),
+        },
+    )
+
+
+@given(terms(), st.lists(st.integers(0, 120), min_size=2, max_size=4))
+def test_where_only_the_words_of_a_price_change_no_cent_does(
+    beside: dict[str, Any], used: list[int]
+) -> None:
+    cards = itertools.cycle((DOLLAR, SAME_DOLLAR))
+    parts = [
+        (plan(FEE_50, card, **beside), day, n)
+        for card, day, n in zip(
+            cards, (3, 15, 22, 30)[-len(used) :], used, strict=False
+        )
+    ]
+
+    drawn = bill(*parts)
+
+    whole = invoice(plan(FEE_50, DOLLAR, **beside), {"calls": Decimal(sum(used))})
+    assert drawn.total == whole.total
+    assert (drawn.tax, drawn.credits) == (whole.tax, whole.credits)
 
 
 def test_a_gap_and_two_currencies_are_refused() -> None:

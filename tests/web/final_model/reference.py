@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -285,37 +286,38 @@ class Reference:
         coupon_taken: dict[str, Decimal] = {}
         credit_taken: dict[str, Decimal] = {}
         total = ZERO
-        for i, part in enumerate(parts):
-            left = sum(
-                (
-                    a.quantize(unit, ROUND_HALF_UP)
-                    for a in self._charges(who, name, parts, i, zone)
-                ),
-                ZERO,
-            )
-            text = part.plan
-            if text is None:
-                continue
-            coupon = text.coupon
+        # Parts with one coupon, or none, are one bill.
+        for coupon, of_bill in itertools.groupby(
+            range(len(parts)), key=lambda i: _coupon_of(parts[i])
+        ):
+            lines = [
+                (i, amount.quantize(unit, ROUND_HALF_UP))
+                for i in of_bill
+                for amount in self._charges(who, name, parts, i, zone)
+            ]
             if coupon is not None:
                 before = coupon_taken.get(coupon.name, ZERO)
-                taken = coupon.off(left, before, unit)
+                taken = coupon.off(sum((a for _, a in lines), ZERO), before, unit)
                 coupon_taken[coupon.name] = before + taken
-                left -= taken
-            grants = text.grants if self.has_grants else ()
-            for grant in sorted(grants, key=lambda g: g.expires or NEVER):
-                if grant.expires is not None and grant.expires < days[0]:
-                    continue
-                elsewhere = sum(
-                    amount
-                    for period, amount in self.used.get((who, grant.name), {}).items()
-                    if period != name
-                )
-                before = credit_taken.get(grant.name, ZERO)
-                taken = min(max(grant.amount - elsewhere - before, ZERO), left)
-                credit_taken[grant.name] = before + taken
-                left -= taken
-            total += left
+                lines = taken_off(lines, taken, unit)
+            for i, of_part in itertools.groupby(lines, key=lambda line: line[0]):
+                left = sum((amount for _, amount in of_part), ZERO)
+                grants = getattr(parts[i].plan, "grants", ())
+                for grant in sorted(grants, key=lambda g: g.expires or NEVER):
+                    if not self.has_grants or (grant.expires or NEVER) < days[0]:
+                        continue
+                    elsewhere = sum(
+                        amount
+                        for period, amount in self.used.get(
+                            (who, grant.name), {}
+                        ).items()
+                        if period != name
+                    )
+                    before = credit_taken.get(grant.name, ZERO)
+                    taken = min(max(grant.amount - elsewhere - before, ZERO), left)
+                    credit_taken[grant.name] = before + taken
+                    left -= taken
+                total += left
         self._took = (coupon_taken, credit_taken)
         return total, currency
 
@@ -455,11 +457,41 @@ class Reference:
         ]
 
 
+def _coupon_of(part: Part) -> Coupon | None:
+    return part.plan.coupon if part.plan else None
+
+
 def _goes_on(one: PlanText | None, other: PlanText | None, what: str) -> bool:
     """Say whether a price is one over a change: it stayed so, and so did all terms."""
     if one is None or other is None:
         return False
     return one.coupon == other.coupon and getattr(one, what) == getattr(other, what)
+
+
+def taken_off(
+    lines: list[tuple[int, Decimal]], taken: Decimal, unit: Decimal
+) -> list[tuple[int, Decimal]]:
+    """Return lines less what is taken of all: from each its share, in whole units.
+
+    What is missing goes, a unit each, to those whose share lost most by that.
+    """
+    whole = sum((amount for _, amount in lines), ZERO)
+    if not whole:
+        return lines
+    shares = [
+        Fraction(taken) * Fraction(amount) / Fraction(whole) for _, amount in lines
+    ]
+    units = [share // Fraction(unit) for share in shares]
+    by_loss = sorted(
+        range(len(lines)),
+        key=lambda i: shares[i] / Fraction(unit) - units[i],
+        reverse=True,
+    )
+    for i in by_loss[: int(taken / unit) - sum(units)]:
+        units[i] += 1
+    return [
+        (at, amount - n * unit) for (at, amount), n in zip(lines, units, strict=True)
+    ]
 
 
 def midnight(day: date, zone: str) -> int:
