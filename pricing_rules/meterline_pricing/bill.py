@@ -1,12 +1,11 @@
 """An invoice in the making: lines that steps add to, and what is left of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from meterline_pricing.charge import Charge, explained
 from meterline_pricing.money import (
-    EXACT,
     ZERO,
     Currency,
     Rounding,
@@ -238,12 +237,12 @@ def split_amount(
     each is rounded down, and what is missing goes, one unit each, to those that lost
     most (of equals, to the first).
     """
-    whole = sum(weights, ZERO)
-    exact_parts = [total * weight / whole for weight in weights]
-    parts = [part.quantize(minor_unit, ROUND_FLOOR, EXACT) for part in exact_parts]
-    losses = [exact - part for exact, part in zip(exact_parts, parts, strict=True)]
-    by_loss = sorted(range(len(parts)), key=lambda i: losses[i], reverse=True)
-    missing = int((total - sum(parts, ZERO)) / minor_unit)
-    for i in by_loss[:missing]:
-        parts[i] += minor_unit
-    return parts
+    # Remainders, and not quotients: of 1/3 and 10/3 the fractions have other digits.
+    whole = sum(weights, ZERO) * minor_unit
+    units, losses = zip(
+        *(divmod(total * weight, whole) for weight in weights), strict=True
+    )
+    by_loss = sorted(range(len(units)), key=lambda i: losses[i], reverse=True)
+    missing = int(total / minor_unit - sum(units, ZERO))
+    rounded_up = by_loss[:missing]
+    return [(count + (i in rounded_up)) * minor_unit for i, count in enumerate(units)]

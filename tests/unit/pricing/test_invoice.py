@@ -1,8 +1,11 @@
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from meterline_pricing import (
     Amounts,
@@ -15,6 +18,7 @@ from meterline_pricing import (
     RateCard,
     invoice,
 )
+from meterline_pricing.bill import split_amount
 from meterline_pricing.models import (
     Cell,
     Commitment,
@@ -371,6 +375,24 @@ def test_credits_pay_before_or_after_tax(order: Order, tax: str, total: str) -> 
 
     assert (f"{result.tax:f}", f"{result.total:f}") == (tax, total)
     assert result.credits == 30
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 10**6), min_size=1).filter(any))
+@example(2, [3, 10, 1])
+def test_what_is_missing_of_a_split_goes_to_the_largest_fractions(
+    cents: int, weights: list[int]
+) -> None:
+    cent = Decimal("0.01")
+    cents = min(cents, sum(weights))
+
+    parts = split_amount(cents * cent, [n * cent for n in weights], cent)
+
+    exact = [Fraction(cents * n, sum(weights)) for n in weights]
+    down = [part // 1 for part in exact]
+    missing = cents - sum(down)
+    first = sorted(range(len(exact)), key=lambda i: (down[i] - exact[i], i))[:missing]
+    wanted = [n + (i in first) for i, n in enumerate(down)]
+    assert parts == [n * cent for n in wanted]
 
 
 def test_credits_after_tax_pay_the_tax_too() -> None:
