@@ -82,11 +82,14 @@ class BulkFolder:
             added_up=self._definition.added_up,
             window_ms=WINDOW_MS,
         )
-        single = [
-            place
-            for place, flags in enumerate(columns["flags"])
-            if flags & ROLLED_UP and not flags & UNCOUNTED
-        ]
+        flags = columns["flags"]
+        single: list[int] = []
+        if any(of & ROLLED_UP for of in set(flags)):  # of few events, where any are
+            single = [
+                place
+                for place, of in enumerate(flags)
+                if of & ROLLED_UP and not of & UNCOUNTED
+            ]
         return [
             self.each.fold(alike),
             *([self.each.fold(events_at(columns, single))] if single else ()),
