@@ -1,6 +1,7 @@
 """Usage as it is read, its subjects, and small facts."""
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store import facts, generations, rollups, subjects, usage
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.usage import Generation, UsageRow
@@ -90,13 +91,19 @@ async def test_several_customers_are_read_as_each_of_them_alone(
     await fill(database)
 
     async with database.reading() as tx:
-        both = await usage.read_usage_of(tx, 1, customers=["acme", "b", "c"], **SPAN)
-        one = await usage.read_usage_of(tx, 1, customers=["acme"], **SPAN)
+        both = await usage.read_sums_of(tx, 1, customers=["acme", "b", "c"], **SPAN)
+        one = await usage.read_sums_of(tx, 1, customers=["acme"], **SPAN)
+        acme = await usage.read_usage(tx, 1, customer="acme", **SPAN)
 
-    assert sorted(both["acme"], key=lambda row: row[:2]) == ACME
-    assert both["b"] == [UsageRow(3, DAY + DAY_MS, "{}", {"calls": 8})]
+    assert sorted(acme, key=lambda row: row[:2]) == ACME
+    of_acme = sorted(((row.labels, row.totals) for row in ACME), key=repr)
+    assert added(both["acme"]) == added(one["acme"]) == of_acme
+    assert both["b"] == [("{}", [{"calls": 8}])]
     assert both["c"] == []
-    assert sorted(one["acme"], key=lambda row: row[:2]) == ACME
+
+
+def added(sums: list[tuple[str, list[Totals]]]) -> list[tuple[str, Totals]]:
+    return sorted(((labels, one) for labels, of in sums for one in of), key=repr)
 
 
 async def test_windows_are_read_without_their_days(database: Database) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.owned import (
     NOBODY,
     PAID,
@@ -20,7 +21,11 @@ from meterline_sidecar.store.port import Tx, Value
 
 GROUPS: Final = "JOIN groups g ON g.id = u.group_id"
 
+_LISTED: Final = either(
+    sqlite="group_concat(w.totals)", postgres="string_agg(w.totals, ',')"
+)
 _totals: Final = msgspec.json.Decoder(Totals)
+_listed_totals: Final = msgspec.json.Decoder(list[Totals])
 
 
 class Generation(NamedTuple):
@@ -81,40 +86,37 @@ async def read_usage(
     What lies between two midnights UTC comes as one row a day, the edges as windows.
     Of a subject that changed hands it is what they used while this customer paid.
     """
-    found = await read_usage_of(
-        tx, generation, customers=[customer], start=start, end=end
-    )
-    return found[customer]
-
-
-async def read_usage_of(
-    tx: Tx, generation: int, *, customers: Sequence[str], start: int, end: int
-) -> dict[str, list[UsageRow]]:
-    """Return the usage of several customers, each as above, in three queries."""
-    test = one_of(len(customers))
+    test, span = one_of(1), {"start": start, "end": end}
     rows = await tx.fetch_all(
-        _days_and_edges(test),
-        _whole_given(generation, *customers, start=start, end=end),
+        _days_and_edges(test), _whole_given(generation, customer, **span)
     )
-    owner: dict[int, str] = {}
-    if len(customers) > 1:
-        owners = await tx.fetch_all(
-            "SELECT id, customer FROM subjects WHERE is_split = 0"  # noqa: S608 - our own words
-            f" AND customer {test}",
-            customers,
-        )
-        owner = dict(owners)
-    found: dict[str, list[UsageRow]] = {customer: [] for customer in customers}
-    for subject_id, at_ms, labels, totals in rows:
-        row = UsageRow(subject_id, at_ms, labels, _totals.decode(totals))
-        found[owner.get(subject_id, customers[0])].append(row)
-    for customer, row in await _of_parts(
-        tx, generation, test, *customers, start=start, end=end
-    ):
-        assert customer is not None
-        found[customer].append(row)
-    for usage in found.values():
-        usage.sort(key=lambda row: row.window_ms)
+    found = [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
+    found += [r for _, r in await _of_parts(tx, generation, test, customer, **span)]
+    found.sort(key=lambda row: row.window_ms)
+    return found
+
+
+async def read_sums_of(
+    tx: Tx, generation: int, *, customers: Sequence[str], start: int, end: int
+) -> dict[str, list[tuple[str, list[Totals]]]]:
+    """Return the same of several customers as ``(labels, totals)``, in no order.
+
+    Those of a subject and a group come together: a long span takes hardly longer so.
+    """
+    test, span = one_of(len(customers)), {"start": start, "end": end}
+    rows = await tx.fetch_all(
+        "SELECT s.customer, g.labels, d.totals FROM"  # noqa: S608 - our own words
+        f" (SELECT w.subject_id, w.group_id, {_LISTED} AS totals FROM"
+        f" ({_days_and_edges(test, named=False)}) AS w GROUP BY w.subject_id, w.group_id)"
+        " AS d JOIN subjects s ON s.id = d.subject_id JOIN groups g ON g.id = d.group_id",
+        _whole_given(generation, *customers, **span),
+    )
+    found: dict[str, list[tuple[str, list[Totals]]]] = {name: [] for name in customers}
+    for customer, labels, totals in rows:
+        found[customer].append((labels, _listed_totals.decode(f"[{totals}]")))
+    for owner, row in await _of_parts(tx, generation, test, *customers, **span):
+        assert owner is not None
+        found[owner].append((row.labels, [row.totals]))
     return found
 
 
@@ -227,21 +229,22 @@ async def read_unassigned(
     return [(names[row.subject_id], row) for row in found[:limit]]
 
 
-def _days_and_edges(test: str) -> str:
+def _days_and_edges(test: str, *, named: bool = True) -> str:
     """Return the query for a span: whole days, the windows before, and those after.
 
     Each part names its subjects in a subquery. Where they are joined, SQLite, which
     knows nothing of how many there are, reads all usage and asks of each row whose
     it is: half a second in place of half a millisecond.
     """
+    group, groups = ("g.labels AS labels", GROUPS) if named else ("u.group_id", "")
     where = f"u.generation = ? AND u.subject_id IN ({whole(test)})"
     windows = (
-        f"SELECT u.subject_id, u.window_ms, g.labels, u.totals FROM usage u {GROUPS}"  # noqa: S608 - our own words
+        f"SELECT u.subject_id, u.window_ms, {group}, u.totals FROM usage u {groups}"  # noqa: S608 - our own words
         f" WHERE {where} AND u.window_ms >= ? AND u.window_ms < ?"
     )
     return (
-        "SELECT u.subject_id AS subject_id, u.day_ms AS at_ms, g.labels AS labels,"  # noqa: S608 - our own words
-        f" u.totals FROM usage_days u {GROUPS}"
+        f"SELECT u.subject_id AS subject_id, u.day_ms AS at_ms, {group},"  # noqa: S608 - our own words
+        f" u.totals FROM usage_days u {groups}"
         f" WHERE {where} AND u.day_ms >= ? AND u.day_ms < ?"
         f" UNION ALL {windows} UNION ALL {windows}"
     )

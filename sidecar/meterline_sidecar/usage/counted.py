@@ -5,9 +5,9 @@ far it is could read usage of events beyond what they say it counts.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from meterline_sidecar.errors import BeingCorrected
 from meterline_sidecar.store import generations, rollups
@@ -88,6 +88,34 @@ async def snapshot(database: Readable) -> AsyncGenerator[tuple[Tx, Counted]]:
             ):
                 yield tx, at
                 return
+        await asyncio.sleep(LOOK_AGAIN_S)
+    raise BeingCorrected(WAIT)
+
+
+async def read_counted(
+    database: Readable, work: Callable[[Tx, Counted], Coroutine[Any, Any, T]]
+) -> T:
+    """Return what a function finds in such a snapshot.
+
+    All of it is one call to the database: in a busy process each costs as much as some
+    statements, and waits for whoever else is at work.
+
+    Args:
+        work: awaits nothing but the transaction; see ``Work``.
+
+    Raises:
+        BeingCorrected: as ``snapshot``.
+    """
+
+    async def whole(tx: Tx) -> tuple[T] | None:
+        at = await counted(tx)
+        if await generations.is_being_corrected(tx, at.generation, at.up_to_event):
+            return None
+        return (await work(tx, at),)
+
+    for _ in range(LOOKS_MAX):
+        if (found := await database.read(whole)) is not None:
+            return found[0]
         await asyncio.sleep(LOOK_AGAIN_S)
     raise BeingCorrected(WAIT)
 

@@ -76,12 +76,12 @@ async def usage_of(
         at: of this snapshot; see ``counted``.
     """
     span = {"start": period.start, "end": period.end}
-    rows = await store.read_usage_of(tx, at.generation, customers=customers, **span)
+    sums = await store.read_sums_of(tx, at.generation, customers=customers, **span)
     has_distinct = any(AGGREGATIONS[m.aggregation].is_distinct for m in meters)
     aggregations = aggregations_of(meters)
     found: list[CustomerUsage] = []
     for customer in customers:
-        groups = _by_group(aggregations, rows[customer])
+        groups = _by_group(aggregations, sums[customer])
         if has_distinct:
             for meter, labels, n_values in await store.count_unique(
                 tx, at.generation, customer=customer, **span
@@ -127,7 +127,8 @@ async def unassigned_usage(
 
 def _used(meters: Sequence[Meter], rows: list[store.UsageRow]) -> Iterable[MeterUsage]:
     """Return usage of the meters that were used at all."""
-    groups = _by_group(aggregations_of(meters), rows)
+    sums = ((row.labels, [row.totals]) for row in rows)
+    groups = _by_group(aggregations_of(meters), sums)
     return (
         meter_usage(meter.name, meter.aggregation, groups[meter.name])
         for meter in meters
@@ -136,15 +137,18 @@ def _used(meters: Sequence[Meter], rows: list[store.UsageRow]) -> Iterable[Meter
 
 
 def _by_group(
-    aggregations: Mapping[str, Aggregation], rows: list[store.UsageRow]
+    aggregations: Mapping[str, Aggregation],
+    sums: Iterable[tuple[str, Iterable[Totals]]],
 ) -> dict[str, dict[str, Total]]:
-    """Add windows up, per meter and group; meters that nobody asks for are left out."""
+    """Add totals up, per meter and group; meters that nobody asks for are left out."""
     groups: dict[str, Totals] = defaultdict(dict)
-    for row in rows:
-        asked = row.totals
-        if not asked.keys() <= aggregations.keys():
-            asked = {name: t for name, t in asked.items() if name in aggregations}
-        merge(groups[row.labels], more=asked, aggregations=aggregations)
+    for labels, parts in sums:
+        known = groups[labels]
+        for part in parts:
+            asked = part
+            if not asked.keys() <= aggregations.keys():
+                asked = {name: t for name, t in part.items() if name in aggregations}
+            merge(known, more=asked, aggregations=aggregations)
     found: dict[str, dict[str, Total]] = defaultdict(dict)
     for labels, totals in groups.items():
         for name, total in totals.items():

@@ -78,18 +78,19 @@ def _one_by_one(
 ) -> list[EventFacts]:
     alike: defaultdict[EventFacts, list[EventFacts]] = defaultdict(list)
     sums = [name for name in NUMBERS if name in looked_at & added_up]
+    zeros: dict[str, Any] = dict.fromkeys(sums, 0)
     unseen: dict[str, Any] = {name: 0 for name in NUMBERS if name not in looked_at}
     unseen |= {
         name: None for name in ("quantities", "properties") if name not in looked_at
     }
     for event in facts:
         seen = _in_window(event)._replace(**unseen)
-        alike[seen._replace(id=0, **dict.fromkeys(sums, 0))].append(seen)
-    return [
-        of[-1]._replace(
-            n_events=len(of),
-            **{name: sum(getattr(event, name) for event in of) for name in sums},
-        )
-        for of in alike.values()
-        if not of[-1].flags & SKIPPED
-    ]
+        alike[seen._replace(id=0, **zeros)].append(seen)
+    found: list[EventFacts] = []
+    for of in alike.values():
+        added: dict[str, Any] = {
+            name: sum(getattr(event, name) for event in of) for name in sums
+        }
+        if not of[-1].flags & SKIPPED:
+            found.append(of[-1]._replace(n_events=len(of), **added))
+    return found

@@ -10,7 +10,8 @@ from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.usage.counted import Counted, counted_now, snapshot
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted, counted_now, read_counted
 from meterline_sidecar.web.answers.invoices import (
     DatedInvoice,
     ShownAdjustment,
@@ -49,9 +50,12 @@ class FinalizeQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
     """Return the invoice of a customer for a billing period, draft or final."""
     customer = find_customer(parts, query.customer)
-    async with snapshot(parts.database) as (tx, at):
+
+    async def shown(tx: Tx, at: Counted) -> tuple[Counted, Period, Statement]:
         period = await invoice_period(tx, parts, customer, query.period)
-        statement = await parts.invoices.shown(tx, at, customer, period)
+        return at, period, await parts.invoices.shown(tx, at, customer, period)
+
+    at, period, statement = await read_counted(parts.database, shown)
     return _shown_invoice(customer, period, statement, at, names=parts.config.names)
 
 

@@ -8,8 +8,9 @@ from meterline_pricing.period import title_of
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.period_names import period_name
-from meterline_sidecar.usage.counted import snapshot
+from meterline_sidecar.usage.counted import Counted, read_counted, snapshot
 from meterline_sidecar.usage.customer_usage import (
     CustomerUsage,
     MeterUsage,
@@ -69,14 +70,16 @@ async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
             left_out.append(WithoutPeriod(customer=customer.id, why=str(error)))
         else:
             by_span[span].append(customer.id)
-    async with snapshot(parts.database) as (tx, at):
-        found = {
+    meters = parts.meters
+
+    async def used(tx: Tx, at: Counted) -> tuple[Counted, dict[str, CustomerUsage]]:
+        return at, {
             usage.customer: usage
             for span, together in by_span.items()
-            for usage in await usage_of(
-                tx, at, parts.meters, customers=together, period=span
-            )
+            for usage in await usage_of(tx, at, meters, customers=together, period=span)
         }
+
+    at, found = await read_counted(parts.database, used)
     return UsagePage(
         fresh_as_of=fresh_as_of(at),
         recounting_percent=at.recounting_percent,
