@@ -16,7 +16,8 @@ INTRO: Final = """\
 
 Every command takes `--help`, and `--json` if it prints anything. Commands that ask the running sidecar find it by
 `--url` or by the configuration; set `METERLINE_TOKEN` if it needs a token. On a terminal, tables have borders if
-[rich](https://rich.readthedocs.io) is installed; in a pipe they are plain text. `NO_COLOR` turns colours off.
+[rich](https://rich.readthedocs.io) is installed, and where one has no room its rows stand below each other; in a pipe they are
+plain text. `NO_COLOR` turns colours off.
 
 | exit code | means |
 |---|---|

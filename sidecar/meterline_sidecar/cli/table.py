@@ -1,5 +1,10 @@
-"""Tables for people: with borders where rich draws them, else plain text."""
+"""Tables for people: with borders where rich draws them, else plain text.
 
+On a terminal that is too narrow for a table its rows are printed one below the other:
+no amount is ever cut.
+"""
+
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
@@ -10,6 +15,8 @@ import click
 from meterline_sidecar.printable import printable
 
 GAP: Final = "  "
+BORDER: Final = 3  # characters beside a cell where there are borders
+WORD_MAX: Final = 20  # as long a piece of a text stays in one
 
 
 class Table:
@@ -38,9 +45,32 @@ class Table:
         for row in (self.columns, rule, *self.rows):
             yield GAP.join(self._set(row, widths)).rstrip()
 
+    def width_min(self) -> int:
+        """Return how wide a terminal is on which no number is cut, and no short word."""
+        rows = [self.columns, *self.rows]
+        columns = zip(*rows, strict=True)
+        widest = (
+            max(map(len if is_number else _longest_word, column))
+            for column, is_number in zip(columns, self.is_number, strict=True)
+        )
+        return sum(width + BORDER for width in widest) + 1
+
+    def records(self) -> Iterable[str]:
+        """Yield the rows one below the other, each cell beside its heading."""
+        width = max(map(len, self.columns))
+        for row in self.rows:
+            for name, cell in zip(self.columns, row, strict=True):
+                if cell:
+                    yield f"{name.ljust(width)}{GAP}{cell.strip()}"
+            yield ""
+
     def _set(self, row: Sequence[str], widths: Sequence[int]) -> Iterable[str]:
         for cell, width, is_number in zip(row, widths, self.is_number, strict=True):
             yield cell.rjust(width) if is_number else cell.ljust(width)
+
+
+def _longest_word(text: str) -> int:
+    return min(WORD_MAX, max(map(len, text.split()), default=0))
 
 
 def is_terminal() -> bool:
@@ -61,8 +91,13 @@ else:
 
 def show(table: Table) -> None:
     """Print a table."""
-    if draw is not None:
-        draw(table.columns, table.is_number, table.rows)
-        return
-    for line in table.lines():
+    lines = list(table.lines())
+    if is_terminal():
+        width = shutil.get_terminal_size().columns
+        if draw is not None and table.width_min() <= width:
+            draw(table.columns, table.is_number, table.rows)
+            return
+        if max(map(len, lines)) > width and table.width_min() > width:
+            lines = list(table.records()) or lines
+    for line in lines:
         click.echo(line)
