@@ -13,6 +13,7 @@ from meterline_pricing.money import (
     number_text,
     round_money,
 )
+from meterline_pricing.period import Period
 from meterline_pricing.plan import RateCard
 from meterline_pricing.terms import Credit
 from meterline_pricing.usage import Usage
@@ -41,8 +42,10 @@ class Item(NamedTuple):
     """By meter: by its own, and by the one that finds its tier."""
     before: Usage = ZERO
     """What was used before it in the period: tiers and free units go on behind that."""
+    span: Period | None = None
+    """For which time it is, where not for all of the period."""
     days: str = ""
-    """For which days it is, where not for all, as it stands behind a description."""
+    """The same, as it stands behind a description."""
 
 
 class Payer(NamedTuple):

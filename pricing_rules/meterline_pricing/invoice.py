@@ -20,7 +20,7 @@ from meterline_pricing.unpriced import UnpricedGroup, set_unpriced_aside
 from meterline_pricing.usage import Usage, quantity_of, together
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is billed: the sum of its charges, rounded once."""
 
     kind: Kind
@@ -40,6 +40,8 @@ class Line(Struct, frozen=True, kw_only=True):
     """Negative on lines that take."""
     explanation: str
     """``50,000 x $0.00 + 70,000 x $0.001 = $70.00``."""
+    span: Period | None = None
+    """Where its price held in a part of the period alone: which."""
 
 
 class Invoice(Struct, frozen=True, kw_only=True):
@@ -141,7 +143,7 @@ def _add_price(bill: Bill, item: Item, aside: list[UnpricedGroup]) -> Usage:
     Groups that it has no price for are put ``aside``. What was used before it is not
     charged for, and where it was in the tiers they go on.
     """
-    key, card, usage, before, _ = item
+    key, card, usage, before, *_ = item
     currency = bill.currency.code
     if card.meter is None:
         charges = rate(card.price, ZERO, currency=currency).charges
@@ -223,6 +225,7 @@ def _finished(
                 charges=tuple(draft.charges),
                 amount=amount,
                 explanation=explanation,
+                span=item.span if item else None,
             )
         )
     return Invoice(

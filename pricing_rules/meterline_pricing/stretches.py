@@ -96,6 +96,7 @@ def _charged(
     stretches: Sequence[Stretch], first: int, last: int, whole: Period, time_zone: str
 ) -> _Charged:
     charged = _Charged([], {}, [], set())
+    edges = stretches[0].period.start, stretches[-1].period.end
     carried: _Carried = {}
     for i in range(first, last + 1):
         stretch = stretches[i]
@@ -107,10 +108,12 @@ def _charged(
             key = card.name if first == last else f"{card.name} {i}"
             span = Period(charge.starts[card.name], stretch.period.end)
             share = _share(span, whole, stretch.plan, time_zone)
-            is_whole = share is None or len(stretches) == 1
-            days = "" if is_whole else _days(span, time_zone)
-            used, earlier = charge.usage[card.name], before.get(card.name, ZERO)
-            charged.items.append(Item(key, card, used, earlier, days))
+            item = Item(key, card, charge.usage[card.name], before.get(card.name, ZERO))
+            if (span.start, span.end) != edges:
+                item = item._replace(span=span)
+            if len(stretches) > 1 and (share is not None or item.span):
+                item = item._replace(days=_days(span, time_zone))
+            charged.items.append(item)
             charged.shares[key] = share
             keys.append(key)
         charged.keys.append(frozenset(keys))

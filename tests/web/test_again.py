@@ -21,6 +21,8 @@ from tests.sidecar_process import METERLINE
 from tests.web.again import computed_again
 from tests.web.conftest import OpenWeb, Web, web_at
 from tests.web.test_corrections import correct, revert
+from tests.web.test_explain import a_dearer_november
+from tests.web.test_final import CALLS, Desk
 
 DECEMBER_MS = 1_796_083_200_000
 JANUARY_MS = DECEMBER_MS + 31 * DAY_MS
@@ -246,6 +248,30 @@ async def test_an_invoice_of_a_version_with_fewer_fields_is_the_same(web: Web) -
     )
 
     assert (await computed_again(web)).findings == []
+
+
+async def test_an_invoice_whose_lines_do_not_say_their_time_is_the_same(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with open_web(meterline=CALLS, pricing="") as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-15T12:00:00Z")
+        await a_dearer_november(desk)
+        assert (await computed_again(web)).findings == []
+
+        tamper(
+            web,
+            "UPDATE invoices SET document = json_remove(document,"
+            " '$.invoice.lines[0].span', '$.invoice.lines[1].span')",
+        )
+        assert (await computed_again(web)).findings == []
+
+        tamper(
+            web,
+            "UPDATE invoices SET document = json_set(document,"
+            " '$.invoice.lines[0].span', json('{\"start\": 1, \"end\": 2}'))",
+        )
+        assert "lines[0].span" in (await computed_again(web)).findings[0]
 
 
 async def test_invoices_of_a_counting_before_a_recount_are_computed_by_it(

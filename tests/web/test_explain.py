@@ -3,6 +3,7 @@
 import html
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from meterline_sidecar.clock import DAY_MS
@@ -12,6 +13,7 @@ from tests.sidecar_process import METERLINE
 from tests.web.conftest import OpenWeb, Web
 from tests.web.test_corrections import correct, revert
 from tests.web.test_credits import finalize
+from tests.web.test_final import BASIC, CALLS, Desk, customer, november_is_final
 
 DECEMBER_MS = 1_796_083_200_000
 METERS = (
@@ -280,6 +282,91 @@ async def test_what_came_later_is_told_beside_what_was_billed(
         assert day is not None
         events = await web.http.get(html.unescape(day[1]))
         assert events.text.count("/v1/items/{id}") >= 3
+
+
+async def a_dearer_november(desk: Desk) -> None:
+    """Use something before and behind a change of a price, and close the month."""
+    await desk.load(CALLS + customer())
+    await desk.use("2026-11-10T00:00:00Z", 3)
+    await desk.load(CALLS + customer(), BASIC.replace("0.01", "0.02"))
+    await desk.use("2026-11-15T11:00:00Z", 2)
+    desk.clock("2026-12-01T01:00:00Z")
+    assert (await desk.close("2026-11"))["due"] == "0.07"
+
+
+async def test_each_side_of_a_change_has_its_own_days_and_events(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with open_web(meterline=CALLS, pricing="") as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-15T12:00:00Z")
+        await a_dearer_november(desk)
+
+        found = await web.get("/v1/invoices/INV-0001/explain", line="calls")
+        first, second = found["lines"]
+        days = [(one["date"], one["quantity"]) for one in first["days"]]
+        assert days == [("2026-11-10", 3)]
+        assert (first["quantity"], first["counted_now"]) == ("3", 3)
+        assert (second["quantity"], second["counted_now"]) == ("2", 2)
+        assert [(used["subject"], used["quantity"]) for used in second["subjects"]] == [
+            ("acme_1", 2)
+        ]
+        assert [line["ref"] for line in found["lines"]] == ["1", "2"]
+        assert [line["events"]["n_events"] for line in found["lines"]] == [3, 2]
+        events = [
+            [one["id"] for one in await events_of(web, ref, period="2026-11")]
+            for ref in ("1", "2")
+        ]
+        assert events == [[1, 2, 3], [4, 5]]
+        page = await web.http.get("/customers/acme/explain?period=2026-11")
+        assert "are counted by now" not in page.text
+        assert "period=2026-11&line=2" in html.unescape(page.text)
+
+
+async def test_of_two_lines_of_one_name_one_has_to_be_chosen(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with open_web(meterline=CALLS, pricing="") as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-15T12:00:00Z")
+        await a_dearer_november(desk)
+        path = "/v1/customers/acme/invoice/events"
+
+        both = await web.http.get(path, params={"line": "calls", "period": "2026-11"})
+        none = await web.http.get(path, params={"line": "3", "period": "2026-11"})
+
+        assert both.status_code == none.status_code == 400
+        assert "1 for calls (2026-11-01 to 2026-11-14)" in both.json()["detail"]
+        assert none.json()["detail"].endswith("unknown line `3`; known are: calls")
+
+
+async def test_what_an_invoice_adjusts_is_explained_from_both_sides(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with open_web(meterline=CALLS, pricing="") as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-15T12:00:00Z")
+        await november_is_final(desk)
+        await desk.use("2026-11-20T00:00:00Z", 4)
+        desk.clock("2027-01-01T01:00:00Z")
+        await desk.close("2026-12")
+
+        december = await web.get("/v1/invoices/INV-0002/explain")
+        november = await web.get("/v1/invoices/INV-0001/explain")
+
+        (adjustment,) = december["adjustments"]
+        assert (adjustment["period"], adjustment["amount"]) == ("2026-11", "0.04")
+        lines = sum(Decimal(line["amount"]) for line in december["lines"])
+        assert lines + Decimal(adjustment["amount"]) == Decimal(december["due"])
+        assert november["billed_elsewhere"] == [{"amount": "0.04", "currency": "usd"}]
+        assert (november["pending"], november["adjustments"]) == (None, [])
+        page = await web.http.get("/customers/acme/explain?period=2026-12")
+        assert (
+            "$1.00 were billed of it before, and it came to $1.04 by then" in page.text
+        )
+        assert 'href="/customers/acme/explain?period=2026-11"' in page.text
+        page = await web.http.get("/customers/acme/explain?period=2026-11")
+        assert "$0.04 of it were billed by other invoices since" in page.text
 
 
 async def test_a_line_that_is_not_there_is_named_with_the_nearest(

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from meterline_pricing import Line, Period
-from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.decimals import Number
@@ -71,55 +70,96 @@ async def behind(
     terms: Terms,
     customer: Customer,
     period: Period,
-    statement: Statement,
+    lines: Sequence[Line],
     *,
-    only: str | None = None,
     day: Period | None = None,
 ) -> list[Behind]:
-    """Return what stands behind each line of an invoice, or behind those of one name.
+    """Return what stands behind lines of an invoice, each for the time that it is for.
 
     Args:
         at: of this snapshot; see ``counted``.
-        only: the name of the lines that are asked for.
         day: whose windows are asked for.
     """
-    lines = [
-        line for line in statement.invoice.lines if only is None or line.name == only
-    ]
-    names = {line.meter for line in lines if line.meter is not None}
-    found = (terms.meter(name, period.end - 1) for name in sorted(names))
-    meters = {meter.name: meter for meter in found if meter is not None}
+    spans: dict[tuple[int, int], set[str]] = defaultdict(set)
+    for line in lines:
+        if line.meter is not None:
+            span = line.span or period
+            spans[span.start, span.end].add(line.meter)
+    found: dict[tuple[int, int], _InSpan] = {}
+    for (start, end), names in spans.items():
+        known = (terms.meter(name, end - 1) for name in sorted(names))
+        meters = {meter.name: meter for meter in known if meter is not None}
+        span = Period(start, end)
+        found[start, end] = await _in_span(tx, at, customer, span, meters, day)
+    behind_lines: list[Behind] = []
+    for line in lines:
+        span = line.span or period
+        used = found.get((span.start, span.end))
+        behind_lines.append(_behind_line(line, used))
+    return behind_lines
+
+
+class _InSpan(NamedTuple):
+    """What was used in a span of time, by meter and by what it is added up under."""
+
+    meters: dict[str, Meter]
+    whole: dict[str, dict[int, Number]]
+    days: dict[str, dict[int, Number]]
+    subjects: dict[str, dict[int, Number]]
+    """By the ids of subjects."""
+    windows: dict[str, dict[int, Number]]
+    names: Mapping[int, str]
+    """Of subjects."""
+
+
+async def _in_span(
+    tx: Tx,
+    at: Counted,
+    customer: Customer,
+    span: Period,
+    meters: dict[str, Meter],
+    day: Period | None,
+) -> _InSpan:
     rows: Sequence[UsageRow] = ()
     if meters:
         rows = await store.read_usage(
-            tx, at.generation, customer=customer.id, start=period.start, end=period.end
+            tx, at.generation, customer=customer.id, start=span.start, end=span.end
         )
-    days = _added(meters, ((row.window_ms // DAY_MS * DAY_MS, row) for row in rows))
-    of_all = _added(meters, ((0, row) for row in rows))
-    of_subjects = _added(meters, ((row.subject_id, row) for row in rows))
-    windows = await _windows(tx, at, customer, day, meters)
-    ids = {key for known in of_subjects.values() for key in known}
-    texts = await subject_store.names_of(tx, sorted(ids)) if ids else {}
-    behind_lines: list[Behind] = []
-    for line in lines:
-        meter = meters.get(line.meter or "")
-        if meter is None:
-            behind_lines.append(Behind(line, None, None, (), (), 0))
-            continue
-        is_distinct = AGGREGATIONS[meter.aggregation].is_distinct
-        users = _most_first(of_subjects[meter.name], texts)
-        behind_lines.append(
-            Behind(
-                line,
-                meter,
-                None if is_distinct else of_all[meter.name].get(0, 0),
-                tuple(OnDay(*one) for one in sorted(days[meter.name].items())),
-                tuple(users[:SUBJECTS_MAX]),
-                len(users),
-                tuple(InWindow(*one) for one in sorted(windows[meter.name].items())),
-            )
-        )
-    return behind_lines
+    subjects = _added(meters, ((row.subject_id, row) for row in rows))
+    ids = {key for known in subjects.values() for key in known}
+    return _InSpan(
+        meters,
+        whole=_added(meters, ((0, row) for row in rows)),
+        days=_added(meters, ((row.window_ms // DAY_MS * DAY_MS, row) for row in rows)),
+        subjects=subjects,
+        windows=await _windows(tx, at, customer, _both(span, day), meters),
+        names=await subject_store.names_of(tx, sorted(ids)) if ids else {},
+    )
+
+
+def _both(span: Period, day: Period | None) -> Period | None:
+    """Return what two spans have in common; ``None`` for nothing."""
+    if day is None:
+        return None
+    start, end = max(span.start, day.start), min(span.end, day.end)
+    return Period(start, end) if start < end else None
+
+
+def _behind_line(line: Line, used: _InSpan | None) -> Behind:
+    meter = None if used is None else used.meters.get(line.meter or "")
+    if used is None or meter is None:
+        return Behind(line, None, None, (), (), 0)
+    is_distinct = AGGREGATIONS[meter.aggregation].is_distinct
+    users = _most_first(used.subjects[meter.name], used.names)
+    return Behind(
+        line,
+        meter,
+        None if is_distinct else used.whole[meter.name].get(0, 0),
+        tuple(OnDay(*one) for one in sorted(used.days[meter.name].items())),
+        tuple(users[:SUBJECTS_MAX]),
+        len(users),
+        tuple(InWindow(*one) for one in sorted(used.windows[meter.name].items())),
+    )
 
 
 def _most_first(

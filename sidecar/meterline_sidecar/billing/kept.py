@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, TypeVar, Union
 
 import msgspec
 
+from meterline_pricing import Invoice
 from meterline_sidecar.billing.documents import number_text
 from meterline_sidecar.billing.drawing import ToKeep
 from meterline_sidecar.billing.statement import Adjustment, Agreement, Statement
@@ -74,8 +75,18 @@ def _as_kept(row: FinalRow, kept: Statement, computed: Statement) -> Statement:
         )
         computed = msgspec.structs.replace(computed, agreement=of_agreement)
     return msgspec.structs.replace(
-        computed, adjustments=tuple(_adjustments_as_kept(kept, computed))
+        computed,
+        invoice=_invoice_as_kept(kept.invoice, computed.invoice),
+        adjustments=tuple(_adjustments_as_kept(kept, computed)),
     )
+
+
+def _invoice_as_kept(kept: Invoice, computed: Invoice) -> Invoice:
+    """Return an invoice whose lines say for which time they are where the kept ones do."""
+    if any(line.span for line in kept.lines):
+        return computed
+    lines = tuple(msgspec.structs.replace(line, span=None) for line in computed.lines)
+    return msgspec.structs.replace(computed, lines=lines)
 
 
 def _adjustments_as_kept(kept: Statement, computed: Statement) -> Iterator[Adjustment]:

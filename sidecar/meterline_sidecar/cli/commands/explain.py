@@ -34,6 +34,7 @@ from meterline_sidecar.web.answers.explain import (
     LineEventPage,
     LineEvents,
 )
+from meterline_sidecar.web.answers.invoices import ShownAdjustment
 from meterline_sidecar.where import chosen
 
 SHOWN_MAX: Final = 10
@@ -81,9 +82,9 @@ def command(
     """Show how an invoice came about, down to the events.
 
     For each line of the invoice with that NUMBER, or of a CUSTOMER's for a period, or
-    for LINE alone: how it was priced, what its meter counts, on which days and by
-    which subjects it was used; then the events of the period, and where the ledger's
-    chains have them.
+    for LINE alone, by its name or its number on the invoice: how it was priced, what
+    its meter counts, on which days and by which subjects it was used; then the events
+    of the period, and where the ledger's chains have them.
     """
     if form is None and (late or at_edges):
         raise click.UsageError("--late and --at-edges go with --events")
@@ -194,17 +195,35 @@ def _tell(answer: Explanation) -> None:
         click.echo(f"  {part.start} to {part.end}: {plan}")
     for step in answer.steps:
         click.echo(f"  {step.state} {step.at} by {step.author}: {step.cause}")
+    for one in answer.billed_elsewhere:
+        click.echo(
+            f"  since then other invoices billed {money(one.amount, one.currency)} of it,"
+            " as adjustments"
+        )
     if answer.pending is not None:
         click.echo(
-            f"  since then {money(answer.pending, answer.currency)} came to it, which is"
-            " an adjustment on the next invoice"
+            f"  {money(answer.pending, answer.currency)} more came to it, which is an"
+            " adjustment on the next invoice"
         )
     for line in answer.lines:
         click.echo()
         _tell_line(line, answer.currency)
         if line.events is not None:
             _tell_line_events(answer, line, line.events)
+    for found in answer.adjustments:
+        _tell_adjustment(answer.customer, found)
     _tell_events(answer)
+
+
+def _tell_adjustment(customer: str, found: ShownAdjustment) -> None:
+    """Say what an invoice bills of an earlier period, and who explains that."""
+    amount, billed, now = (
+        money(one, found.currency) for one in (found.amount, found.billed, found.now)
+    )
+    click.echo()
+    click.secho(f"adjustment of {found.period}: {amount}", bold=True)
+    click.echo(f"  {billed} were billed of it before, and it came to {now} by then")
+    click.echo(f"  why: meterline explain {customer} --period {found.period}")
 
 
 def _tell_line(line: ExplainedLine, currency: str) -> None:
@@ -255,7 +274,7 @@ def _tell_line_events(
             f" over: those behind event {events.late_after}"
         )
     target = answer.number or f"{answer.customer} --period {answer.period.name}"
-    click.echo(f"  all of them: meterline explain {target} {line.line} --events jsonl")
+    click.echo(f"  all of them: meterline explain {target} {line.ref} --events jsonl")
 
 
 def _counts(meter: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ from meterline_sidecar.decimals import Number
 from meterline_sidecar.web.answers.archive import EdgeFiled
 from meterline_sidecar.web.answers.collection import InvoiceStep
 from meterline_sidecar.web.answers.events import ShownEvent
+from meterline_sidecar.web.answers.invoices import ShownAdjustment
+from meterline_sidecar.web.answers.money import ShownOwed
 from meterline_sidecar.web.answers.usage import ShownPeriod
 
 
@@ -78,6 +80,9 @@ class ExplainedLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line, and what stands behind it."""
 
     line: str
+    ref: str
+    """What to ask for it by: its name, or its number on the invoice where others have
+    that name."""
     description: str
     """What people call it."""
     kind: str
@@ -154,6 +159,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     counted_up_to_event: int
     parts: tuple[PlanPart, ...]
     lines: tuple[ExplainedLine, ...]
+    adjustments: tuple[ShownAdjustment, ...]
+    """What it bills of earlier periods, which `meterline explain CUSTOMER --period PERIOD`
+    explains; none where one line is asked for."""
+    billed_elsewhere: tuple[ShownOwed, ...]
+    """What other invoices have billed of the final period, as adjustments, by currency."""
     pending: Decimal | None
     """What the final period came to since, and no invoice has billed; ``null`` for
     nothing."""

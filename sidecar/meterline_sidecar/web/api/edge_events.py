@@ -105,9 +105,10 @@ async def list_line_edge_events(parts: Parts, query: EdgeLineQuery) -> EdgeEvent
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, customer, query.period)
         statement = await parts.invoices.shown(tx, at, customer, period)
-        meter = meter_of(parts, line_of(statement, query.line), period)
+        line = line_of(statement, query.line)
+        meter = meter_of(parts, line, period)
         taken = await Taken.of(tx, at.generation, meter)
-        span = span_in(period, query.day)
+        span = span_in(line.span or period, query.day)
         filed = await filed_by(tx, parts, start=span.start, end=span.end)
 
     def matches(event: EventRow) -> bool:

@@ -1,5 +1,6 @@
 """How an invoice came about: lines, days, subjects, events, and the chain's proof."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 from urllib.parse import urlencode
@@ -7,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Meta
 
-from meterline_pricing import Period
+from meterline_pricing import Line, Period
 from meterline_sidecar.billing.documents import number_text
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.explain import Behind, behind
@@ -15,6 +16,7 @@ from meterline_sidecar.billing.statement import Final, Statement, finals_of
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import subtracted
 from meterline_sidecar.store import documents, journal
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log
@@ -32,16 +34,19 @@ from meterline_sidecar.web.answers.explain import (
     UsedInWindow,
     UsedOnDay,
 )
+from meterline_sidecar.web.answers.money import ShownOwed
 from meterline_sidecar.web.api.documents import (
     DocumentNumber,
     find_document,
     read_steps,
 )
 from meterline_sidecar.web.api.filed import archived_names, filed_by
+from meterline_sidecar.web.api.invoices import shown_adjustments
 from meterline_sidecar.web.api.line_events import (
     Day,
     line_events,
-    line_of,
+    lines_of,
+    refs_of,
     span_in,
 )
 from meterline_sidecar.web.api.usage import shown_period
@@ -62,7 +67,11 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
     customer: CustomerId
     period: MonthName | None = None
     line: Annotated[
-        str | None, Meta(description="The name of a line; by default all of them.")
+        str | None,
+        Meta(
+            description="The name of a line, or its number on the invoice; by default"
+            " all of them."
+        ),
     ] = None
     day: Annotated[
         Day | None, Meta(description="The windows of which day in UTC are told, too.")
@@ -112,25 +121,35 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, customer, query.period)
         statement = await parts.invoices.shown(tx, at, customer, period)
+        asked: Sequence[Line] = statement.invoice.lines
         if query.line is not None:
-            line_of(statement, query.line)
+            asked = lines_of(statement, query.line)
         lines = await behind(
-            tx,
-            at,
-            parts.terms.terms,
-            customer,
-            period,
-            statement,
-            only=query.line,
+            *(tx, at, parts.terms.terms, customer, period, asked),
             day=None if query.day is None else span_in(period, query.day),
         )
-        of_line: LineEvents | None = None
-        if query.line is not None and lines[0].meter is not None:
-            of_line = await line_events(
-                *(tx, at, customer, period, statement),
-                line=lines[0].line,
-                meter=lines[0].meter,
+        refs = {
+            id(line): ref
+            for line, ref in zip(
+                statement.invoice.lines, refs_of(statement), strict=True
             )
+        }
+        explained = [
+            _line(
+                one,
+                parts.config.names,
+                ref=refs[id(one.line)],
+                events=None
+                if query.line is None or one.meter is None
+                else await line_events(
+                    *(tx, at, customer, period, statement),
+                    line=one.line,
+                    ref=refs[id(one.line)],
+                    meter=one.meter,
+                ),
+            )
+            for one in lines
+        ]
         final = (await finals_of(tx, customer.id)).get(period.name)
         return Explanation(
             number=await _number(tx, final),
@@ -142,7 +161,9 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
             due=statement.due,
             counted_up_to_event=statement.counted_up_to_event,
             parts=_parts(statement),
-            lines=tuple(_line(one, parts.config.names, of_line) for one in lines),
+            lines=tuple(explained),
+            adjustments=() if query.line else shown_adjustments(statement),
+            billed_elsewhere=_billed_elsewhere(final),
             pending=await _pending(parts, tx, at, customer, final),
             steps=() if final is None else await read_steps(tx, final.row_id),
             events=await _events(tx, parts, at, customer, period),
@@ -174,10 +195,27 @@ async def _number(tx: Tx, final: Final | None) -> str | None:
     )
 
 
-def _line(one: Behind, names: Names, events: LineEvents | None) -> ExplainedLine:
+def _billed_elsewhere(final: Final | None) -> tuple[ShownOwed, ...]:
+    if final is None:
+        return ()
+    own = final.statement.invoice
+    billed = final.billed | {
+        own.currency: subtracted(final.billed[own.currency], own.total)
+    }
+    return tuple(
+        ShownOwed(amount=amount, currency=currency)
+        for currency, amount in billed.items()
+        if amount
+    )
+
+
+def _line(
+    one: Behind, names: Names, *, ref: str, events: LineEvents | None
+) -> ExplainedLine:
     line = one.line
     return ExplainedLine(
         line=line.name,
+        ref=ref,
         description=names.line(line.description, line.meter),
         kind=line.kind,
         quantity=line.quantity,

@@ -1,5 +1,6 @@
 """The very events that a line of an invoice was counted from."""
 
+from collections import Counter
 from datetime import date
 from typing import Annotated
 from urllib.parse import urlencode
@@ -45,7 +46,13 @@ class LineEventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The events of which line."""
 
     customer: CustomerId
-    line: Annotated[str, Meta(max_length=256, description="The name of a line.")]
+    line: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="The name of a line, or its number on the invoice.",
+        ),
+    ]
     period: MonthName | None = None
     day: Day | None = None
     late: Annotated[
@@ -69,7 +76,7 @@ async def list_line_events(parts: Parts, query: LineEventsQuery) -> LineEventPag
         statement = await parts.invoices.shown(tx, at, customer, period)
         line = line_of(statement, query.line)
         meter = meter_of(parts, line, period)
-        span = span_in(period, query.day)
+        span = span_in(line.span or period, query.day)
         counted_to = statement.counted_up_to_event
         asked = Asked(
             generation=at.generation,
@@ -103,17 +110,53 @@ async def list_line_events(parts: Parts, query: LineEventsQuery) -> LineEventPag
     )
 
 
-def line_of(statement: Statement, name: str) -> Line:
-    """Return a line of an invoice.
+def refs_of(statement: Statement) -> list[str]:
+    """Return what to ask for each line by: its name, or its number from 1 on.
+
+    Where a price changed in the middle of a period, two lines have one name.
+    """
+    names = Counter(line.name for line in statement.invoice.lines)
+    return [
+        line.name if names[line.name] == 1 else str(i)
+        for i, line in enumerate(statement.invoice.lines, 1)
+    ]
+
+
+def lines_of(statement: Statement, ref: str) -> list[Line]:
+    """Return the lines of an invoice that are meant by a name, or by a number.
 
     Raises:
-        BadRequest: it has none of that name.
+        BadRequest: it has none such.
     """
-    for line in statement.invoice.lines:
-        if line.name == name:
-            return line
-    names = [line.name for line in statement.invoice.lines]
-    raise BadRequest(unknown("line", name[:100], names))
+    lines = statement.invoice.lines
+    found = [line for line in lines if line.name == ref]
+    if not found and ref.isascii() and ref.isdigit() and 0 < int(ref) <= len(lines):
+        found = [lines[int(ref) - 1]]
+    if not found:
+        names = dict.fromkeys(line.name for line in lines)
+        raise BadRequest(unknown("line", ref[:100], names))
+    return found
+
+
+def line_of(statement: Statement, ref: str) -> Line:
+    """Return the line of an invoice that is meant.
+
+    Raises:
+        BadRequest: it has none such, or more than one.
+    """
+    found = lines_of(statement, ref)
+    if len(found) > 1:
+        lines = statement.invoice.lines
+        listed = ", ".join(
+            f"{i} for {line.description}"
+            for i, line in enumerate(lines, 1)
+            if line in found
+        )
+        raise BadRequest(
+            f"{len(found)} lines are called {ref!r}, as the price changed within the"
+            f" period; ask for one by its number: {listed}"
+        )
+    return found[0]
 
 
 def meter_of(parts: Parts, line: Line, period: Period) -> Meter:
@@ -124,7 +167,8 @@ def meter_of(parts: Parts, line: Line, period: Period) -> Meter:
     """
     meter = None
     if line.meter is not None:
-        meter = parts.terms.terms.meter(line.meter, period.end - 1)
+        end = (line.span or period).end
+        meter = parts.terms.terms.meter(line.meter, end - 1)
     if meter is None:
         raise BadRequest(f"line {line.name} is of no meter: no event is counted for it")
     return meter
@@ -155,22 +199,28 @@ async def line_events(
     statement: Statement,
     *,
     line: Line,
+    ref: str,
     meter: Meter,
 ) -> LineEvents:
-    """Return what is known of a line's events without reading all of them."""
+    """Return what is known of a line's events without reading all of them.
+
+    Args:
+        ref: what to ask for the line by.
+    """
+    of_line = line.span or period
     asked = Asked(
         generation=at.generation,
         customer=customer.id,
         meter=meter,
-        start=period.start,
-        end=period.end,
+        start=of_line.start,
+        end=of_line.end,
         after=0,
         up_to=statement.counted_up_to_event,
     )
     behind = await Behind.of(tx, asked)
     first = await behind.page(limit=1)
     late_after = await store.last_learned_by(tx, period.end)
-    span = {"line": line.name, "period": period.name}
+    span = {"line": ref, "period": period.name}
     is_counting = meter.aggregation == "count" and not meter.names_properties
     return LineEvents(
         n_events=int(line.quantity) if is_counting and line.quantity else None,
