@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from meterline_sidecar.store import shapes
@@ -25,6 +25,7 @@ from meterline_sidecar.store.edge.packed import (
     end_of_run,
     events_between,
     n_packed,
+    plain_columns,
     put_pack,
     take_out,
 )
@@ -234,6 +235,56 @@ async def test_events_are_counted_from_packs_as_from_rows(
             )
 
         assert await counted(tx) == before
+
+
+SIMPLE: Final = st.tuples(
+    *[st.integers(0, 1)] * 10,
+    st.sampled_from([0, 0, 0, 1, OWN_FLAGS - 1, OWN_FLAGS]),
+)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
+@example(kinds=[(0,) * 11], which=[0] * 9, missing=None, text=(1, "properties"))
+@given(
+    kinds=st.lists(SIMPLE, min_size=1, max_size=3),
+    which=st.lists(st.integers(0, 2), min_size=1, max_size=9),
+    missing=st.none() | st.integers(0, 8),
+    text=st.none() | st.tuples(st.integers(0, 8), st.sampled_from(TEXTS)),
+)
+async def test_numbers_are_read_at_once_of_runs_that_are_packed_whole_without_texts(
+    file: SqliteDatabase,
+    kinds: list[tuple[Any, ...]],
+    which: list[int],
+    missing: int | None,
+    text: tuple[int, str] | None,
+) -> None:
+    rows = [
+        StoredEvent._make((FIRST + i, *kinds[kind % len(kinds)], None, None))
+        for i, kind in enumerate(which)
+    ]
+    if text is not None:
+        place = text[0] % len(rows)
+        said: dict[str, Any] = {text[1]: "{}"}
+        rows[place] = rows[place]._replace(**said)
+    last = FIRST + len(rows) - 1
+    if missing is not None:
+        del rows[missing % len(rows)]
+    async with file.transaction() as tx:
+        await tx.execute("DELETE FROM events")
+        await add_events(tx, rows)
+
+        plain = await plain_columns(tx, FIRST, last)
+        columns, _ = await columns_to_pack(tx, FIRST, last)
+
+    is_whole = len(columns[0]) == last - FIRST + 1
+    if not is_whole or text is not None:
+        assert plain is None
+    else:
+        assert plain is not None
+        assert list(map(list, plain)) == list(map(list, columns))
 
 
 def test_only_what_can_be_packed_is_packed_at_once() -> None:

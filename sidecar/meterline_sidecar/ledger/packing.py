@@ -10,6 +10,7 @@ rows of a batch are the same before and after, and so is the chain.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
@@ -23,6 +24,7 @@ from meterline_sidecar.store.edge import packed as store
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.behind import last_learned_by
 from meterline_sidecar.store.edge.by_column import columns_of_pack
+from meterline_sidecar.store.pack_columns import BadPack
 from meterline_sidecar.store.packs import IDS_MAX, pack
 from meterline_sidecar.store.port import Ledger, Tx
 
@@ -115,6 +117,11 @@ class Packer:
         if run.is_one_pack:
             self._reached = last
             return 0
+        if not run.n_packs:
+            plain = await store.plain_columns(tx, first, last)
+            with suppress(BadPack):  # of a number that stays a row
+                if plain is not None:
+                    return _Packed(first, last, last - first + 1, pack(plain))
         columns: store.Unpacked | None
         if run.n_packs:
             columns = await store.columns_to_merge(tx, first, last)

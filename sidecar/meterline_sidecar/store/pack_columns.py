@@ -9,6 +9,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Literal
 
 Column = int | tuple[int, bytes] | None
@@ -41,17 +42,11 @@ def column_of(numbers: Sequence[int], largest: int) -> Column:
     if numbers == range(len(numbers)):
         return None
     first = numbers[0] if numbers else 0
-    if numbers.count(first) == len(numbers):
+    if is_one(numbers):
         if not 0 <= first <= largest:
             raise OverflowError(f"{first} is not from 0 to {largest}")
         return first
-    try:
-        laid = array("I", numbers)  # twice as fast as the others
-    except OverflowError:
-        laid = array("Q", numbers)
-    if IS_SWAPPED:
-        laid.byteswap()
-    raw, size = laid.tobytes(), laid.itemsize
+    raw, size = _raw_of(numbers)
     apart = [raw[i::size] for i in range(size)]
     while apart[-1].count(0) == len(numbers):
         apart.pop()
@@ -59,12 +54,32 @@ def column_of(numbers: Sequence[int], largest: int) -> Column:
     if 256**wide > largest and (found := max(numbers)) > largest:
         raise OverflowError(f"{found} is more than {largest}")
     body = compressed(b"".join(apart))
-    if (
-        _laid_out(_planes_of((wide, body), len(numbers))[1], wide, len(numbers), size)
-        != raw
-    ):
+    read = _planes_of((wide, body), len(numbers))[1]
+    if _laid_out(read, wide, len(numbers), size) != raw:
         raise BadPack("a pack does not read as it was written")
     return wide, body
+
+
+def is_one(column: Sequence[object]) -> bool:
+    """Say whether all that stands in a column is the same."""
+    if not column:
+        return True
+    first = column[0]
+    return column[-1] == first and column.count(first) == len(column)
+
+
+def _raw_of(numbers: Sequence[int]) -> tuple[bytes, int]:
+    """Return numbers one behind the other, lowest bytes first, and in how many bytes each."""
+    with suppress(ValueError):
+        if not isinstance(numbers, array):
+            return bytes(numbers), 1  # as most are; where one is larger it is soon told
+    try:
+        laid = array("I", numbers)  # twice as fast as the others
+    except OverflowError:
+        laid = array("Q", numbers)
+    if IS_SWAPPED:
+        laid.byteswap()
+    return laid.tobytes(), laid.itemsize
 
 
 def numbers_of(column: Column, count: int) -> Sequence[int]:

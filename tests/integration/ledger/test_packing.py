@@ -510,6 +510,24 @@ async def test_nothing_is_packed_that_is_not_over(
     assert asked(path, "SELECT max(id) FROM events") == [(newest,)]
 
 
+async def test_an_event_whose_number_is_too_long_for_a_pack_stays_a_row(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_runs_of(monkeypatch, 4)
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        took = (1, 2, 10 ** DIGITS["duration_us"], 4, 5)
+        await app.ship(batch(*(event(subject="x", duration_us=one) for one in took)))
+    await store_small_packs(sidecar)
+
+    assert await pack_all(sidecar, sidecar.database.path) > 0
+
+    path = sidecar.database.path
+    assert asked(path, f"{OF_PACKS} LIMIT 1") == [(1, 4, 3)]
+    assert asked(path, "SELECT id FROM events LIMIT 1") == [(3,)]
+    assert (await verified_with(path, None)).findings == []
+
+
 PACKING: Final = """
 import asyncio, os, signal, sys
 from pathlib import Path

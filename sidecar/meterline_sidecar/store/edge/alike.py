@@ -11,7 +11,7 @@ from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.fact_columns import VALUES, FactColumns
 from meterline_sidecar.store.edge.packed import is_packed
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, Span, events_in
-from meterline_sidecar.store.pack_columns import CODES
+from meterline_sidecar.store.pack_columns import CODES, is_one
 from meterline_sidecar.store.port import Tx
 
 OF_ITS_OWN: Final[dict[str, int | None]] = {
@@ -129,7 +129,7 @@ def alike_of(
         for name, column in columns.items()
         if (name in looked_at or name not in OF_ITS_OWN)
         and name not in ("id", "time_ms", *sums)
-        and not _is_one(column)
+        and not is_one(column)
     ]
     told_apart += _windows(times, window_ms)
     alike = _alike_by(told_apart, len(ids))
@@ -145,12 +145,6 @@ def alike_of(
         facts[name] = [sum(map(value_at, places)) for places in alike]
     found = map(EventFacts, *facts.values(), map(len, alike))
     return [event for event in found if not event.flags & skip_flags]
-
-
-def _is_one(column: Sequence[Any]) -> bool:
-    """Say whether all that stands in a column is the same."""
-    first = column[0]
-    return bool(column[-1] == first) and column.count(first) == len(column)
 
 
 def _windows(times: Sequence[int], window_ms: int) -> list[Sequence[int]]:
@@ -190,7 +184,7 @@ def _sorts(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
     for column in columns:
         raw, size = _bytes_of(column)
         planes += [raw[i::size] for i in range(size)]
-    planes = [plane for plane in planes if not _is_one(plane)]
+    planes = [plane for plane in planes if not is_one(plane)]
     for size, code in CODES:
         if size >= len(planes):
             laid = bytearray(size * len(columns[0]))
