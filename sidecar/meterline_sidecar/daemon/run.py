@@ -14,7 +14,7 @@ from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble import OnFatal, open_parts
-from meterline_sidecar.daemon.folders import make_directories
+from meterline_sidecar.daemon.folders import make_directories, spool_lock
 from meterline_sidecar.daemon.listen import HttpServer, address_of, bind
 from meterline_sidecar.daemon.memory import give_back
 from meterline_sidecar.errors import ConfigError, DatabaseCorrupt, MeterlineError
@@ -45,7 +45,8 @@ async def run(config: Config, *, clock: Clock) -> None:
     SIGHUP has it read its files again, and never ends it.
 
     Raises:
-        AlreadyRunning: another process holds the database, the socket or the port.
+        AlreadyRunning: another process holds the database, the spools, the socket or
+            the port.
         ConfigError: HTTP would need a token, and there is none.
         MeterlineError: the ledger cannot be opened, or the disk failed meanwhile.
     """
@@ -70,7 +71,7 @@ async def run(config: Config, *, clock: Clock) -> None:
     )
     if config.server is None:
         _check_tokens(config, tokens)
-    with database_lock(config):
+    with database_lock(config), spool_lock(config.sidecar.spool_dir):
         try:
             # What was read stays. With 100,000 customers a collection that looks at all
             # of it takes half a second, in which nothing is acked.

@@ -72,7 +72,7 @@ class Owners:
         except OSError:
             return None
         try:
-            found = _locked_by(os.fstat(descriptor))
+            found = locked_by(os.fstat(descriptor))
             if found is not None:
                 return found
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -84,8 +84,8 @@ class Owners:
             os.close(descriptor)
 
 
-def _locked_by(status: os.stat_result) -> int | None:
-    """Return the process that locked a file, as far as the kernel tells us."""
+def locked_by(status: os.stat_result) -> int | None:
+    """Return the process that locked a file or directory, as far as Linux tells us."""
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     place = f"{device}:{status.st_ino}"
     try:

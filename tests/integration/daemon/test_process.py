@@ -47,7 +47,11 @@ def test_a_second_sidecar_names_the_process_that_holds_the_socket(
     with SidecarProcess(tmp_path) as sidecar:
         second = subprocess.run(
             sidecar.command,
-            env={**sidecar.environment, "METERLINE_DATABASE": "another.db"},
+            env={
+                **sidecar.environment,
+                "METERLINE_DATABASE": str(tmp_path / "another.db"),
+                "METERLINE_SPOOL_DIR": str(tmp_path / "another-spool"),
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -57,6 +61,32 @@ def test_a_second_sidecar_names_the_process_that_holds_the_socket(
         assert second.returncode == 1
         assert f"process {sidecar.pid}" in second.stderr
         assert str(sidecar.socket) in second.stderr
+
+
+def test_a_second_sidecar_names_the_process_that_holds_the_spools(
+    tmp_path: Path,
+) -> None:
+    link = tmp_path / "by-another-name"
+    with SidecarProcess(tmp_path) as sidecar:
+        link.symlink_to(sidecar.spool_dir)
+        second = subprocess.run(
+            sidecar.command,
+            env={
+                **sidecar.environment,
+                "METERLINE_DATABASE": str(tmp_path / "another.db"),
+                "METERLINE_SOCKET": str(tmp_path / "another.sock"),
+                "METERLINE_SPOOL_DIR": str(link),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+
+        assert second.returncode == 1
+        assert f"process {sidecar.pid}" in second.stderr
+        assert f"the spool directory {link} is in use" in second.stderr
+        assert "METERLINE_SPOOL_DIR" in second.stderr
 
 
 @pytest.mark.parametrize("key", ["database", "socket"])
