@@ -52,12 +52,15 @@ class Exclusion:
     Args:
         entries: each a path (exact, or with ``*`` at the end), the template of a route
             (the same), a method, or a status.
+        option: who names them, for the error.
 
     Raises:
         ValueError: an entry that cannot be meant; the text names it.
     """
 
-    def __init__(self, entries: Iterable[str | int]) -> None:
+    def __init__(
+        self, entries: Iterable[str | int], *, option: str = "exclude"
+    ) -> None:
         self._methods: set[str] = set()
         self._paths: set[str] = set()
         self._beginnings: tuple[str, ...] = ()
@@ -65,7 +68,8 @@ class Exclusion:
         self._route_beginnings: tuple[str, ...] = ()
         self._statuses: set[int] = set()
         for entry in entries:
-            self._add(entry)
+            if reason := self._add(entry):
+                raise ValueError(f"{option}: {entry!r} cannot be meant: {reason}")
 
     def covers(self, path: str, method: str) -> bool:
         """Tell whether a request is left out, before anything is done for it.
@@ -87,36 +91,38 @@ class Exclusion:
             or (route is not None and route.startswith(self._route_beginnings))
         )
 
-    def _add(self, entry: object) -> None:
+    def _add(self, entry: object) -> str:
+        """Add an entry; return why it cannot be meant, empty if it can."""
         text = exact_text(entry)
         if isinstance(entry, int) and not isinstance(entry, bool):
             text = str(int(entry))
         if not text:
-            raise _wrong(entry, f"it must be {_FORMS}")
+            return f"it must be {_FORMS}"
         if text[0] == "/":
-            self._add_path(text)
-        elif text == UNMATCHED:
+            return self._add_path(text)
+        if text == UNMATCHED:
             self._routes.add(None)
         elif text in METHODS:
             self._methods.add(text)
         elif statuses := _statuses(text):
             self._statuses.update(statuses)
         elif text.upper() in METHODS:
-            raise _wrong(entry, f'methods are in capitals: "{text.upper()}"')
+            return f'methods are in capitals: "{text.upper()}"'
         else:
-            raise _wrong(entry, f"it must be {_FORMS}")
+            return f"it must be {_FORMS}"
+        return ""
 
-    def _add_path(self, text: str) -> None:
+    def _add_path(self, text: str) -> str:
         is_route = "{" in text or "<" in text
         if text == "/*":
-            raise _wrong(text, "it would leave out every request; use disabled=True")
+            return "it would leave out every request; use disabled=True"
         if not is_route and "?" in text:
-            raise _wrong(text, "a path has no query")
+            return "a path has no query"
         if text.count("{") != text.count("}"):
-            raise _wrong(text, "a brace is not closed")
+            return "a brace is not closed"
         beginning = text.removesuffix(ANYTHING)
         if not is_route and ANYTHING in beginning:
-            raise _wrong(text, "`*` stands only at the end")
+            return "`*` stands only at the end"
         # A template is recorded without Starlette's converters, with Litestar's.
         texts = {beginning, _CONVERTER.sub(r"{\1}", beginning)}
         match is_route, beginning != text:
@@ -128,6 +134,7 @@ class Exclusion:
                 self._beginnings += (beginning,)
             case _:
                 self._paths.add(text)
+        return ""
 
 
 def exclusion(given: object) -> Exclusion | None:
@@ -136,6 +143,7 @@ def exclusion(given: object) -> Exclusion | None:
     Raises:
         ValueError: an entry that cannot be meant; the text names it.
     """
+    option = VARIABLE if given is None else "exclude"
     if given is None:
         given = list(_of_environment())
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
@@ -144,8 +152,8 @@ def exclusion(given: object) -> Exclusion | None:
         )
     entries = list(cast("Iterable[str | int]", given))
     if len(entries) > ENTRIES_MAX:
-        raise ValueError(f"exclude has {len(entries)} entries; at most {ENTRIES_MAX}")
-    return Exclusion(entries) if entries else None
+        raise ValueError(f"{option} has {len(entries)} entries; at most {ENTRIES_MAX}")
+    return Exclusion(entries, option=option) if entries else None
 
 
 def _of_environment() -> Iterable[str]:
@@ -168,7 +176,3 @@ def _statuses(text: str) -> range:
     ):
         return range(0)
     return range(int(first), int(last) + 1)
-
-
-def _wrong(entry: object, why: str) -> ValueError:
-    return ValueError(f"exclude: {entry!r} cannot be meant: {why}")

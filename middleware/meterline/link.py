@@ -129,7 +129,8 @@ class Link:
                 # It may have said why before it hung up.
                 with contextlib.suppress(OSError, WireError):
                     self._read()
-            self._fail(str(error))
+            if self.refusal is None:
+                self._fail(str(error))
             return False
         return moved
 

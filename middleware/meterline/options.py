@@ -59,7 +59,10 @@ def resolve(**given: Unpack[MeterOptions]) -> Options:
     """
     if strange := given.keys() - MeterOptions.__annotations__.keys():
         known = ", ".join(MeterOptions.__annotations__)
-        raise TypeError(f"no such option: {min(strange)}; there are {known}")
+        raise TypeError(
+            f"no such option: {min(strange)}; there are {known}, and of a middleware"
+            " subject, exclude, idempotency_header"
+        )
     disabled = given.get("disabled")
     is_disabled = _is_on("METERLINE_DISABLED") if disabled is None else disabled
     if type(is_disabled) is not bool:
@@ -75,20 +78,20 @@ def resolve(**given: Unpack[MeterOptions]) -> Options:
 
 
 def _app_name(given: object) -> str:
-    name = exact_text(
-        os.environ.get("METERLINE_APP", "app") if given is None else given
-    )
+    option = "METERLINE_APP" if given is None else "app_name"
+    name = exact_text(os.environ.get(option, "app") if given is None else given)
     if name is None or not 0 < len(name) <= APP_CHARS_MAX or not is_unicode(name):
         shown = given if name is None else name
         raise ValueError(
-            f"app_name must have 1 to {APP_CHARS_MAX} characters: {shown!r}"
+            f"{option} must have 1 to {APP_CHARS_MAX} characters: {shown!r}"
         )
     return name
 
 
 def _path(option: str, given: str | os.PathLike[str] | None) -> Path | None:
     """Return the path that was given, ``None`` where none was."""
-    path = given or os.environ.get(f"METERLINE_{option.upper()}")
+    variable = f"METERLINE_{option.upper()}"
+    path = given or os.environ.get(variable)
     if not path:
         return None
     try:
@@ -96,31 +99,32 @@ def _path(option: str, given: str | os.PathLike[str] | None) -> Path | None:
     except (TypeError, ValueError):
         is_possible = False
     if not is_possible:
-        raise ValueError(f"{option} must be a path: {path!r}")
+        raise ValueError(f"{option if given else variable} must be a path: {path!r}")
     return Path(path)
 
 
 def _spool_bytes_max(given: object) -> int:
-    number = given
+    option, number = "spool_bytes_max", given
     if given is None:
-        number = _number("METERLINE_SPOOL_BYTES_MAX", SPOOL_BYTES_MAX)
-        number = int(number)  # a part of a byte is nothing
-    bytes_max = _exact_number("spool_bytes_max", number)
+        option = "METERLINE_SPOOL_BYTES_MAX"
+        number = int(_number(option, SPOOL_BYTES_MAX))  # a part of a byte is nothing
+    bytes_max = _exact_number(option, number)
     if bytes_max < 4 * SEGMENT_BYTES_MIN:
         raise ValueError(
-            f"spool_bytes_max is {bytes_max}; "
+            f"{option} is {bytes_max:.0f}; "
             f"the least that works is {4 * SEGMENT_BYTES_MIN}"
         )
     return int(bytes_max)
 
 
 def _sync_interval_s(given: object) -> float | None:
-    number = given
+    option, number = "sync_interval_s", given
     if given is None:
-        number = _number("METERLINE_SYNC_INTERVAL_S", SYNC_INTERVAL_S)
-    interval_s = _exact_number("sync_interval_s", number)
+        option = "METERLINE_SYNC_INTERVAL_S"
+        number = _number(option, SYNC_INTERVAL_S)
+    interval_s = _exact_number(option, number)
     if interval_s < 0:
-        raise ValueError(f"sync_interval_s is negative: {interval_s}")
+        raise ValueError(f"{option} is negative: {interval_s}")
     return interval_s or None
 
 

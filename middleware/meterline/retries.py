@@ -18,9 +18,10 @@ def retry_header(given: str | None) -> str | None:
     Raises:
         ValueError: no header can be called so.
     """
+    option = VARIABLE if given is None else "idempotency_header"
     name = os.environ.get(VARIABLE) if given is None else given
     if not name:
         return None
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"idempotency_header: no header can be called {name!r:.60}")
+        raise ValueError(f"{option}: no header can be called {name!r:.60}")
     return name.lower()

@@ -11,7 +11,7 @@ from meterline.link import Link
 from meterline.spool.backlog import COMPANY_BYTES, Backlog
 from meterline.spool.scan import Loss, Part, Run
 from meterline.spool.segment import SEGMENT_BYTES_MIN, Segment
-from meterline.wire import Ack, Batch, Bye, FromApp, Lost, Welcome
+from meterline.wire import Ack, Batch, Bye, FromApp, Lost, Refusal, Welcome
 from tests.fault.steps import hello
 
 
@@ -144,3 +144,19 @@ def test_64_kib_are_company_and_so_is_what_cannot_be_sent_together(
         backlog.add(Run(number, number, segment, 0, n_bytes))
 
     assert backlog.is_company == is_company
+
+
+def test_a_refusal_says_why_also_where_the_sidecar_has_hung_up(
+    tmp_path: Path,
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        link = Link(tmp_path / "s", Waiting())
+        peer, _ = listener.accept()
+        peer.sendall(wire.encode_frame(Refusal("uid", "user 33 may not send")))
+        peer.close()
+        link.pump()
+        link.close()
+
+    assert link.problem == "uid: user 33 may not send"
