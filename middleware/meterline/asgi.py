@@ -9,13 +9,21 @@ from typing import Any, Unpack
 
 from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.exchange import SCOPE_KEY, Exchange, WebSocket
+from meterline.compiled import native
+from meterline.exchange import METHODS, SCOPE_KEY, Exchange, WebSocket
+from meterline.generators import Begin
 from meterline.handle import current_event
 from meterline.left_out import LeftOut
+from meterline.meter import Meter, encode
 from meterline.metering import Metering
+from meterline.open_event import generators, set_as_usual
 from meterline.options import MeterOptions
+from meterline.quantities import good_names
 from meterline.routes import RouteMap
-from meterline.traffic import traffic
+from meterline.shipper import Shipper
+from meterline.spool.writer import Writer
+from meterline.traffic import Traffic, traffic
+from meterline.waiting import Room
 
 log = logging.getLogger(__name__)
 
@@ -180,3 +188,60 @@ class MeterMiddleware(Metering):
                 text: str = value.decode("latin-1")
                 return text
         return ""
+
+
+# --- the same, with what is compiled
+
+if native is not None:
+
+    @set_as_usual
+    class _Compiled(Exchange, eq=False):
+        """An exchange whose ``send`` is compiled."""
+
+    native.install(
+        Exchange=Exchange,
+        Compiled=_Compiled,
+        Metering=Metering,
+        Meter=Meter,
+        Shipper=Shipper,
+        Room=Room,
+        Writer=Writer,
+        Traffic=Traffic,
+        traffic=traffic,
+        current_event=current_event,
+        scope_key=SCOPE_KEY,
+        methods=METHODS,
+        has_left=inside.has_left,
+        encode=encode,
+        append=Writer.append,
+        send=Exchange.send,
+        usual_resolver=subjects.default,
+        good_names=good_names,
+        get_asyncgen_hooks=sys.get_asyncgen_hooks,
+        hook=Begin,
+        watch=generators.watch,
+    )
+    _begin, _leave = native.begin, native.leave
+    _call_in_python = MeterMiddleware.__call__
+
+    async def _call(
+        self: MeterMiddleware, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve as in Python, with what comes before and after the app compiled."""
+        begun = _begin(self, scope, receive, send)
+        if begun is None:  # a websocket, what is left out, and whatever is unusual
+            await _call_in_python(self, scope, receive, send)
+            return
+        exchange, token = begun
+        app = self.app
+        try:
+            await app(scope, exchange.receive, exchange.send)
+            if not exchange.is_over:
+                exchange.end(None)
+        except BaseException as error:
+            exchange.end(error)
+            raise
+        finally:
+            _leave(exchange, token)
+
+    setattr(MeterMiddleware, "__call__", _call)  # noqa: B010 - mypy

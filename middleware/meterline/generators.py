@@ -62,9 +62,9 @@ class Generators:
         """Watch the generators of the running loop from now on."""
         hooks = sys.get_asyncgen_hooks()
         # By index: a third of what unpacking these costs.
-        if type(hooks[0]) is not _Begin and (end := hooks[1]) is not None:
+        if type(hooks[0]) is not Begin and (end := hooks[1]) is not None:
             # Those of the loop are called as before, and come back with its end.
-            sys.set_asyncgen_hooks(_Begin(self, hooks[0]), partial(self._end, end))
+            sys.set_asyncgen_hooks(Begin(self, hooks[0]), partial(self._end, end))
 
     def begin(self, generator: Any) -> None:
         """Remember whose ``generator`` is."""
@@ -90,7 +90,7 @@ class Generators:
         context.run(finalizer, generator)  # the loop copies it for the task
 
 
-class _Begin:
+class Begin:
     """The hook for a generator's first step; its class shows that it is there."""
 
     def __init__(self, generators: Generators, inner: Hook | None) -> None:
@@ -98,6 +98,7 @@ class _Begin:
         self._inner = inner
 
     def __call__(self, generator: Any) -> None:
+        """Remember whose it is, and tell the loop."""
         self._generators.begin(generator)
         if self._inner is not None:
             self._inner(generator)

@@ -88,6 +88,8 @@ class Meter:
         TypeError: an option that does not exist.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "append", "shipper")
+
     append: Callable[[bytes], None]
     """Records one encoded event. It is replaced as the spool comes and goes, so it
     must be looked up for every event."""

@@ -49,6 +49,11 @@ class Metering:
         ValueError: an option that cannot be meant.
     """
 
+    __slots__ = (
+        *("exclusion", "has_matching", "is_starlette", "meter", "resolver"),
+        *("retry_header", "template_of", "templates"),
+    )
+
     def __init__(
         self,
         *,

@@ -30,7 +30,7 @@ _EXACT: Final = Context(prec=2 * DECIMALS_MAX + 4)
 TOO_MANY: Final = f"more than {QUANTITIES_MAX} quantities in one request"
 TOO_LARGE: Final = f"the sum of a quantity is over {QUANTITY_MAX}"
 GOOD_NAMES_MAX: Final = 1000
-_good_names: Final[set[str]] = set()
+good_names: Final[set[str]] = set()
 """Names that were checked before. An app has few; whoever makes them up fills it, and
 then each is checked anew."""
 
@@ -188,7 +188,7 @@ def add_quantity(
     Several of one name add up. Raises nothing.
     """
     exact: int | str
-    if type(name) is str and name in _good_names and type(quantity) is int:
+    if type(name) is str and name in good_names and type(quantity) is int:
         text, exact = name, quantity  # what is nearly always so, without a call
         if exact < 0 or exact > QUANTITY_MAX:
             return checked_quantity(name, quantity)[2]
@@ -196,8 +196,8 @@ def add_quantity(
         text, exact, problem = checked_quantity(name, quantity)
         if problem:
             return problem
-        if len(_good_names) < GOOD_NAMES_MAX:
-            _good_names.add(text)
+        if len(good_names) < GOOD_NAMES_MAX:
+            good_names.add(text)
     if quantities:
         before = quantities.get(text)
         if before is None:

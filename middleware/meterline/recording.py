@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from meterline.compiled import stand_in
 from meterline.handle import Handle, current_event, doubt, handle_of
 from meterline.meter import Named
 from meterline.open_event import OpenEvent, generators
@@ -22,6 +23,7 @@ _current: Final = current_event.get  # looked up once, for every quantity
 _exception: Final = sys.exception
 
 
+@stand_in
 def record(
     name: str,
     quantity: Number,

@@ -65,6 +65,8 @@ class DeadSource:
 class Shipper:
     """Ships one producer's events from a daemon thread of its own."""
 
+    __slots__ = ("__dict__", "waiting")
+
     def __init__(self, spool: Spool, options: Options) -> None:
         self.spool = spool
         self.waiting = Room()

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from meterline.asgi_types import Scope
+from meterline.compiled import native
 from meterline.inside import DJANGO_REQUEST
 from meterline.quantities import exact_text
 
@@ -154,7 +155,7 @@ def from_trusted_header(header: str) -> Resolver:
         # that it is none costs as much as all else here.
         return None if "," in text else text.strip() or None
 
-    return resolve
+    return resolve if native is None else native.header_resolver(wanted, resolve)
 
 
 def identity(user: object) -> str | None:

@@ -44,6 +44,8 @@ class Room:
     comes with its context: whoever resolves subjects may ask their variables.
     """
 
+    __slots__ = ("_note", "_noted", "_since_ns", "answers", "units")
+
     def __init__(self) -> None:
         self.units: dict[Waiting, Context] = {}
         """Events that have units: of most, only until their answer goes out."""

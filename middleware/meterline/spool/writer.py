@@ -53,6 +53,8 @@ class Writer:
         OSError: the directory cannot be used.
     """
 
+    __slots__ = ("__dict__", "_numbers", "_write")
+
     def __init__(
         self,
         hello: Hello,

@@ -1,0 +1,50 @@
+"""The compiled part, where it was built and is wanted: see ``native.c``.
+
+Whatever it does is said in Python, too, and is done so where it is not there: without a
+compiler as this was installed, in another interpreter than CPython, and with
+``METERLINE_PURE=1``.
+"""
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, TypeVar
+from zlib import crc32
+
+from meterline.complaints import troubles, words
+
+VARIABLE: Final = "METERLINE_PURE"
+STALE: Final = "the compiled part is another version's: install Meterline again"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _loaded() -> ModuleType | None:
+    """Return the extension module; ``None`` where all goes the way in Python."""
+    if os.environ.get(VARIABLE, "").lower() not in ("", "0", "false", "no", "off"):
+        return None
+    try:
+        module = import_module("meterline.native")
+    except ModuleNotFoundError:  # not built
+        return None
+    except ImportError as error:
+        troubles.add(f"the compiled part cannot be loaded: {words(error)}")
+        return None
+    source = Path(__file__).with_name("native.c")  # in a checkout
+    if source.is_file() and crc32(source.read_bytes()) != module.SOURCE_CRC:
+        troubles.add(STALE)
+        return None
+    return module
+
+
+native: Final = _loaded()
+
+
+def stand_in(function: Function) -> Function:
+    """Return what does the same as ``function``, compiled where that can be."""
+    if native is None:
+        return function
+    made: Function = native.stand_in(function)
+    return made
