@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from meterline.events import UsageEvent
+from meterline_sidecar.ledger.archived import form_of
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.rolled_up import SHOWN_AS, rolled_up_in
 from tests.all_events import ALL_EVENTS, with_packs
@@ -47,21 +48,52 @@ def _there(database: Path) -> Iterator[str]:
             f"SELECT n.route, e.properties FROM {ALL_EVENTS} e"
             " JOIN endpoints n ON n.id = e.endpoint_id"
         ):
-            if route == SHOWN_AS:
-                found = rolled_up_in(properties).unique.get(IDS, ())
-                yield from (str(value) for value in found)
-            else:
-                yield str(route)
+            yield from _told_apart(route, properties)
 
 
-def raw_events_of(database: Path) -> Counter[str]:
-    """Return which events an edge has, besides what it made of them."""
+def _told_apart(route: str, properties: str | None) -> Iterator[str]:
+    if route == SHOWN_AS:
+        found = rolled_up_in(properties).unique.get(IDS, ())
+        yield from (str(value) for value in found)
+    else:
+        yield str(route)
+
+
+def left_of(database: Path, archive: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield routes and properties of events that left a ledger for files of its own."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as ledger:
+        made = "SELECT 1 FROM sqlite_master WHERE name = 'archive_moves'"
+        if ledger.execute(made).fetchone() is None:
+            return
+        moves = ledger.execute("SELECT file FROM archive_moves WHERE is_out = 1")
+        for (file,) in moves.fetchall():
+            bundle = form_of(file).decode((archive / file).read_bytes())
+            for _, event in bundle.numbered():
+                yield str(event.route), event.properties
+
+
+def left_there_of(hosts: Iterable[HasLedger], archive: Path) -> set[str]:
+    """Return what ``there_of`` would of events that left ledgers of hosts for files."""
+    return {
+        one
+        for host in hosts
+        for path in host.events()
+        for left in left_of(path, archive)
+        for one in _told_apart(*left)
+    }
+
+
+def raw_events_of(database: Path, archive: Path) -> Counter[str]:
+    """Return which events an edge has, also in its files, besides what it made of them."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as ledger:
         rows = with_packs(ledger).execute(
             f"SELECT n.route FROM {ALL_EVENTS} e"
             " JOIN endpoints n ON n.id = e.endpoint_id"
         )
-        return Counter(str(route) for (route,) in rows if route != SHOWN_AS)
+        found = Counter(str(route) for (route,) in rows)
+    found.update(route for route, _ in left_of(database, archive))
+    del found[SHOWN_AS]
+    return found
 
 
 def edge_id_of(database: Path) -> str:

@@ -1,8 +1,8 @@
 """A fleet whose edges write what they hold as files, and whose clocks go wrong and right.
 
 Everything of ``FleetWorld`` happens to it, and besides: each hour that is over becomes a
-file, which the centre notes and reads; hosts are an hour off, and a centre that is put
-back may wake up with another clock.
+file, which the centre notes and reads; what is old leaves some edges for these files;
+hosts are an hour off, and a centre that is put back may wake up with another clock.
 """
 
 import asyncio
@@ -17,13 +17,16 @@ from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.raw_events import ANYTHING
 from meterline_sidecar.ledger.edge_events import Wanted
 from meterline_sidecar.store.edge.events import EventRow
-from tests.fault.fleet_oracle import raw_events_of
+from tests.fault.fleet_oracle import left_there_of, raw_events_of
 from tests.fault.sim_fleet import FleetWorld
 from tests.fault.sim_hosts import Host
 
 OFF_MS: Final = (0, HOUR_MS, -HOUR_MS)
 FILES: Final = 0.8
 """How often an edge writes files."""
+LEAVES: Final = 0.5
+"""How often what is old leaves the ledger of such an edge."""
+RETENTION: Final = '[retention]\nevents = "31 days"\n'
 ASKED_AGAIN: Final = 20
 NEWS_S: Final = 90.0  # what edges said before that is no news, see `_why`
 
@@ -40,6 +43,7 @@ class FilingWorld(FleetWorld):
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.files_chance = random.Random(f"{seed} files")
+        self._leaving_chance = random.Random(f"{seed} leaving")
         self.archive = folder / "archive"
         self.archive.mkdir()
         self._table = f'[archive]\nurl = "{self.archive}"\n'
@@ -56,7 +60,13 @@ class FilingWorld(FleetWorld):
 
     def _add_edge(self, name: str, kind: str) -> None:
         writes = self.files_chance.random() < FILES
-        super()._add_edge(name, kind + (self._table if writes else ""))
+        table = self._table if writes else ""
+        if writes and self._leaving_chance.random() < LEAVES:
+            table += RETENTION
+        super()._add_edge(name, kind + table)
+
+    def _there(self) -> set[str]:
+        return super()._there() | left_there_of(self.hosts, self.archive)
 
     def _set_clock(self, host: Host) -> None:
         host.clock.wrong_ms = self.files_chance.choice(OFF_MS)
@@ -128,7 +138,7 @@ class FilingWorld(FleetWorld):
         hosts = {edge.name: edge for edge in self.edges}
         for name, listed in found.items():
             (database,) = hosts[name].events()
-            there = raw_events_of(database)
+            there = raw_events_of(database, self.archive)
             if untold or listed == there:
                 continue
             assert not there - listed, f"{name}: not listed: {there - listed}"

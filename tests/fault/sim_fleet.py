@@ -383,7 +383,7 @@ class FleetWorld:
 
     def _find_lost(self) -> None:
         """Note which events apps have given up that are on no disk any more."""
-        there = there_of(self.hosts)
+        there = self._there()
         for edge in self.edges:
             for worker in edge.workers:
                 given_up = worker.recorded[: worker.acked]
@@ -391,6 +391,10 @@ class FleetWorld:
                 if lost - self.lost:
                     self.note(f"  lost of {worker.name}: {len(lost - self.lost)}")
                 self.lost |= lost
+
+    def _there(self) -> set[str]:
+        """Return which events some disk has."""
+        return there_of(self.hosts)
 
     async def _known(self) -> list[Any]:
         """Return the edges that the centre knows, once it is there."""

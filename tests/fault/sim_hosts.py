@@ -263,6 +263,9 @@ class Life:
                     await job()
             if parts.forwarder is not None and parts.forwarder.filing is not None:
                 await parts.forwarder.filing.run()
+            if parts.config.retention.events is not None:
+                with contextlib.suppress(MeterlineError):
+                    await parts.archive.run()
             await asyncio.sleep(WORK_EVERY_S)
 
     def serve(self, wire: Wire) -> bool:

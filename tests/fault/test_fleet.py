@@ -43,7 +43,7 @@ class Load:
         self._meter = Meter(socket=host.socket, spool_dir=host.spool_dir)
         self._is_over = threading.Event()
         self.first = self.end = first
-        self._thread = threading.Thread(target=self._record)
+        self._thread = threading.Thread(target=self._record, daemon=True)
         self._thread.start()
 
     def _record(self) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Generator, Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -67,7 +67,10 @@ PRICES: Final = (
 )
 DISK_BYTES: Final = 200 << 20
 EDGES: Final = 20
-MONTH_END: Final = "2026-12-01T00:00:00Z"
+NOW: Final = datetime.now(UTC)
+MONTH_END: Final = (NOW.replace(day=1) + timedelta(days=32)).replace(
+    day=1, hour=0, minute=0, second=0, microsecond=0
+)
 LASTS_S: Final = float(os.environ.get("METERLINE_SOAK_S") or 60)
 
 
@@ -119,8 +122,8 @@ def until_closed(centres: Centres, wanted: list[int]) -> None:
     for centre in (centres.one, centres.two):
         until(lambda one=centre: one.is_running)  # type: ignore[misc]
         centre.until_ready()
-    centres.set_clock("2026-12-02T00:00:00Z")  # where it stands still
-    invoices = "SELECT document FROM invoices WHERE period = '2026-11'"
+    centres.set_clock(f"{MONTH_END:%Y-%m}-02T00:00:00Z")  # where it stands still
+    invoices = f"SELECT document FROM invoices WHERE period = '{NOW:%Y-%m}'"
     centres.until_sql(invoices, bool)
     time.sleep(3)  # no second one
     (document,) = centres.sql(invoices)
@@ -217,8 +220,7 @@ report_every_s = 1
                 load.finish()
             wanted = numbers_of(loads)
             until_counted(centres, wanted)
-            month_end = datetime.fromisoformat(MONTH_END)
-            account.now_s = month_end.timestamp
+            account.now_s = MONTH_END.timestamp
             until_closed(centres, wanted)
             assert [edge.stop() for edge in edges] == [0, 0]
             verify(centres)
