@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from meterline import edge_wire, wire
-from meterline.edge_wire import EdgeHello, FromEdge, Resume
+from meterline.edge_wire import EdgeHello, FromEdge, Resume, Workers
 from meterline.wire import Ack, Hello, Refusal, Welcome
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError, DatabaseGone
@@ -153,6 +153,36 @@ async def test_a_database_that_is_away_for_a_moment_lets_no_revoked_token_go_on(
                 why in (forwarder.trouble or "") for why in ("revoked", "unknown")
             )
         )
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [Hello(wire.VERSION, PRODUCER, "app", "host", 1, 1), Workers((PRODUCER,))],
+)
+async def test_another_edges_token_speaks_for_no_edge_and_no_worker_of_it(
+    world: World, frame: FromEdge
+) -> None:
+    async with world.centre() as centre, world.edge() as edge:
+        await edge.ship(batch(used(1)))
+        await until_there(centre, 1)
+        forwarder = edge.parts.forwarder
+        assert forwarder is not None
+        other = centre.parts.tokens.create("other", "edge", now_ms=1).text
+
+        def hello(edge_id: str) -> EdgeHello:
+            return EdgeHello(1, edge_id, "b" * 32, "x", "1", 1, other)
+
+        answer = await answer_to(world, hello(forwarder.edge))
+        assert isinstance(answer, Refusal)
+        assert (answer.code, "still holds" in answer.message) == ("unauthorized", True)
+        async with stranger(world) as (reader, writer):
+            send(writer, hello("a" * 32), Resume(b"", 0), frame, batch(used(2)))
+            while not isinstance(answer := await answer_of(reader), Refusal):
+                pass
+        assert answer.code == "duplicate_producer"
+        await edge.ship(batch(used(3), first_seq=2))
+        await until_there(centre, 2)
+        assert forwarder.is_connected
 
 
 async def test_a_token_of_an_edge_does_nothing_over_http(world: World) -> None:
