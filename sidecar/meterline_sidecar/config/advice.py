@@ -1,6 +1,6 @@
 """What is odd about a configuration that can be read: probably not what was meant."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ FOR_OTHERS: Final = 0o007
 
 def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield what a person should look at, in words; nothing of it is an error."""
-    if not config.meters:
+    if not config.meters and not config.is_edge:
         yield "there is no [[meter]]: events are stored but not added up"
     if not config.customers and not config.is_edge:
         yield "there is no [[customer]]: nobody pays for anything"
@@ -26,6 +26,7 @@ def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
             yield f"customer {customer.id} has no plan, and so no invoice"
     if config.seller != SellerConfig() and not config.seller.name:
         yield "seller.name is missing: invoices do not say who sends them"
+    yield from _secrets("centre", config.centre, ("token_file", "tls_key"))
     yield from _stripe(config, environment)
     yield from _prices(config.catalogue)
 
@@ -54,12 +55,16 @@ def _stripe(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
             'stripe.mode is "send", but there is no key here: name stripe.api_key_file,'
             f" or set {STRIPE_KEY_VARIABLE} where the sidecar runs"
         )
-    for key in ("api_key_file", "webhook_secret_file"):
-        file: Path | None = getattr(stripe, key)
+    yield from _secrets("stripe", stripe, ("api_key_file", "webhook_secret_file"))
+
+
+def _secrets(table: str, config: object, keys: Sequence[str]) -> Iterator[str]:
+    for key in keys:
+        file: Path | None = getattr(config, key)
         if file is not None and not file.exists():
-            yield f"stripe.{key}: there is no file {file} here"
+            yield f"{table}.{key}: there is no file {file} here"
         elif file is not None and file.stat().st_mode & FOR_OTHERS:
-            yield f"stripe.{key}: others can read {file}; chmod 600 it"
+            yield f"{table}.{key}: others can read {file}; chmod 600 it"
 
 
 def _prices(catalogue: Catalogue) -> Iterator[str]:

@@ -89,3 +89,29 @@ def test_a_key_file_is_there_and_for_the_sidecar_alone(
 
     assert len(found) == (0 if said is None else 1)
     assert all(said in text for text in found if said)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (None, "centre.token_file: there is no file"),
+        (0o604, "centre.token_file: others can read"),
+        (0o640, None),
+    ],
+)
+def test_an_edge_is_asked_for_its_token_and_for_nothing_that_is_its_centres(
+    tmp_path: Path, mode: int | None, said: str | None
+) -> None:
+    if mode is not None:
+        (tmp_path / "token").write_text("mtl_1")
+        (tmp_path / "token").chmod(mode)
+    edge = (
+        '[sidecar]\nrole = "edge"\n[centre]\nurl = "tls://c:1"\ntoken_file = "token"\n'
+    )
+    (tmp_path / "meterline.toml").write_text(edge)
+    config = read_config(tmp_path / "meterline.toml", environment={})
+
+    found = list(advice(config, environment={}))
+
+    assert len(found) == (0 if said is None else 1)
+    assert all(text.startswith(said) for text in found if said)
