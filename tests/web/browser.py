@@ -7,7 +7,7 @@ what is read or pressed is found and used in one step, here.
 """
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -49,17 +49,24 @@ def browser(profile: Path) -> Generator[Chrome]:
 
 @contextmanager
 def seen_as(
-    chrome: Chrome, *, is_dark: bool = False, width: int = 0, is_printed: bool = False
+    chrome: Chrome,
+    *,
+    is_dark: bool = False,
+    width: int = 0,
+    is_printed: bool = False,
+    wanted: Mapping[str, str] | None = None,
 ) -> Generator[None]:
     """Let the browser prefer dark pages, or have a screen so many pixels wide.
 
     Args:
         is_printed: show pages as on a sheet of A4.
+        wanted: what else is set in the system, by the media feature's name.
     """
     width = A4_PIXELS if is_printed else width
     media = "print" if is_printed else ""
     scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
-    seen = {"media": media, "features": [scheme]}
+    others = [{"name": name, "value": value} for name, value in (wanted or {}).items()]
+    seen = {"media": media, "features": [scheme, *others]}
     chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", seen)
     if width:
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": True}

@@ -169,6 +169,35 @@ def test_the_dark_pages_can_be_read_as_well(live: LiveSidecar, chrome: Chrome) -
             assert violations(chrome, "color-contrast") == [], path
 
 
+def style(chrome: Chrome, css: str, name: str) -> str:
+    """Return a property of the first such element as it is shown."""
+    found: str = chrome.execute_script(
+        "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]",
+        *(css, name),
+    )
+    return found
+
+
+def test_who_needs_contrast_gets_it(live: LiveSidecar, chrome: Chrome) -> None:
+    for is_dark in (False, True):
+        more = {"prefers-contrast": "more"}
+        with seen_as(chrome, is_dark=is_dark, wanted=more):
+            chrome.get(f"{live.url}/outbox")
+            assert style(chrome, ".facts", "color") == style(chrome, "body", "color")
+            assert violations(chrome, "color-contrast") == []
+
+
+def test_with_the_few_colors_of_a_system_lines_say_what_colors_did(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    with seen_as(chrome, wanted={"forced-colors": "active"}):
+        chrome.get(f"{live.url}/outbox")
+
+        assert style(chrome, ".side [aria-current]", "outlineStyle") == "solid"
+        assert style(chrome, ".tabs", "borderTopStyle") == "solid"
+        assert style(chrome, "#fresh .dot", "forcedColorAdjust") == "none"
+
+
 def test_no_page_is_wider_than_a_narrow_screen(
     live: LiveSidecar, chrome: Chrome, portal: str
 ) -> None:
@@ -309,6 +338,19 @@ def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
     chrome.get(f"{live.url}/portal?token={link.partition('token=')[2][:-3]}AAA")
     assert text(chrome, "h1") == "This page cannot be opened"
     assert violations(chrome) == []
+
+
+def test_who_reads_off_days_of_a_customer_reads_their_zone(
+    live: LiveSidecar, chrome: Chrome, portal: str
+) -> None:
+    chrome.get(f"{live.url}{portal}")
+    wait_until(chrome, lambda driver: texts(driver, ".plot .u-over"))
+    plot = chrome.find_element(By.CSS_SELECTOR, ".plot .u-over")
+
+    ActionChains(chrome).move_to_element(plot).perform()
+
+    wait_until(chrome, lambda driver: text(driver, "[data-at]"))
+    assert re.fullmatch(r"[0-9-]{10} Europe/Berlin", text(chrome, "[data-at]"))
 
 
 def test_a_page_whose_sidecar_has_ended_says_so_and_recovers(

@@ -612,6 +612,7 @@ def test_who_comes_back_to_a_form_that_was_refused_is_asked_nothing(
     send(chrome, "section[aria-labelledby=credits]", amount="five", reason="an outage")
     assert "five is no number" in text(chrome, "#wrong")
     assert chrome.current_url == page
+    assert chrome.title == "Not done: Initech \N{MIDDLE DOT} Meterline"
 
     clear(chrome, "amount")
     send(chrome, "section[aria-labelledby=credits]", amount="5.50")

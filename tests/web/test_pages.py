@@ -175,7 +175,7 @@ async def test_a_week_of_one_customer_is_shown_by_day(
     web: Web, query: str, n_steps: int
 ) -> None:
     html = await page(web, f"/usage?{query}")
-    table = html[html.index("From (UTC)") : html.index("</tbody>")]
+    table = html[html.index("(UTC)</th>") : html.index("</tbody>")]
 
     assert table.count('<th scope="row">') == n_steps
 

@@ -229,7 +229,11 @@ async def test_days_are_those_of_the_customers_own_calendar(open_web: OpenWeb) -
         )
         token = portal_token("globex", key=web.parts.portal_key, now_s=late_ms // 1000)
         answer = await web.http.get("/portal/usage.csv", params={"token": token})
+        page = await web.http.get("/portal", params={"token": token}, headers=HTML)
 
+    assert '<th scope="col">Day (Asia/Kathmandu)</th>' in page.text
+    assert '<th scope="row">2026-11-07</th>' in page.text
+    assert "UTC" not in page.text
     rows = dict(csv.reader(io.StringIO(answer.text)))
     assert rows["2026-11-06"] == "1"
     assert rows["2026-11-07"] == "1"  # today is the last one

@@ -103,7 +103,10 @@ async def _page(
         period = await invoice_period(tx, parts, customer, query.period)
         daily = await read_daily(parts, tx, at, customer, period)
         data = await read_portal(parts, tx, at, customer, period, daily)
-    figure = None if meter is None else figure_of(meter, daily[meter.name], names=names)
+    figure = None
+    if meter is not None:
+        series, zone = daily[meter.name], customer.time_zone
+        figure = figure_of(meter, series, names=names, zone=zone)
     shown = [used for used in data.meters if meter and used.meter == meter.name]
     groups = [group for used in shown for group in used.groups]
     context: dict[str, Any] = {

@@ -51,7 +51,8 @@
     const time = figure.querySelector("[data-at]");
     if (time) {
       const ts = at == null ? null : plot.times[at];
-      time.textContent = ts == null ? "" : `${new Date(ts * 1e3).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+      const iso = ts == null ? "" : new Date(ts * 1e3).toISOString(); // of days: see plot.zone
+      time.textContent = iso && (plot.step === 86400 ? `${iso.slice(0, 10)} ${plot.zone}` : `${iso.slice(0, 16).replace("T", " ")} UTC`);
     }
     figure.querySelectorAll(".key b").forEach((slot, i) => {
       slot.textContent = (plot.unit === "bytes" ? bytes : exact)(at == null ? plot.lines[i].total : plot.lines[i].values[at]);

@@ -46,6 +46,8 @@ class Plot(msgspec.Struct, frozen=True):
     """Seconds."""
     unit: str = ""
     """What the values are in; ``bytes`` are drawn as kB, MB and so on."""
+    zone: str = "UTC"
+    """On whose calendar days are; anything shorter is in UTC."""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +61,21 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     caption: Markup
     """What the meter came to over the whole time, and what that number is."""
 
+    @property
+    def is_by_day(self) -> bool:
+        """Whether each value is of a day."""
+        return self.series.step_ms == DAY_MS
 
-def figure_of(meter: Meter, series: Series, *, names: Names, when: str = "") -> Figure:
+
+def figure_of(
+    meter: Meter, series: Series, *, names: Names, when: str = "", zone: str = "UTC"
+) -> Figure:
     """Return the chart of a meter.
 
     Args:
         names: what people call meters.
         when: what the caption says of the time: ``in 30d``.
+        zone: on whose calendar its days are.
     """
     row = AGGREGATIONS[meter.aggregation]
     unit = names.unit(meter.name)
@@ -77,7 +87,7 @@ def figure_of(meter: Meter, series: Series, *, names: Names, when: str = "") -> 
     return Figure(
         series=series,
         svg=bars(series, unit=unit),
-        plot=plot_of(series, unit=unit),
+        plot=plot_of(series, unit=unit, zone=zone),
         unit=unit if unit == BYTES else "",
         caption=Markup(" ").join(filter(None, words)) + what,
     )
@@ -92,7 +102,7 @@ def _titled(series: Series, title: str) -> Series:
     return replace(series, meter=title, lines=lines)
 
 
-def plot_of(series: Series, *, unit: str = "") -> Plot:
+def plot_of(series: Series, *, unit: str = "", zone: str = "UTC") -> Plot:
     """Return a series as scripts take it."""
     return Plot(
         [at_ms // 1000 for at_ms in series.times_ms],
@@ -106,6 +116,7 @@ def plot_of(series: Series, *, unit: str = "") -> Plot:
         ],
         series.step_ms // 1000,
         unit,
+        zone,
     )
 
 

@@ -316,6 +316,7 @@ def render(
         "has_login": parts.config.needs_token,
         "form_named": partial(form_of, request),
         "not_done": "",
+        "is_refused": sent is not None,
         "at": came_from(request) if request.method == "POST" else None,
     }
     shared.update(context)
