@@ -113,7 +113,6 @@ class EventFile:
         self.path = path
         self.is_stdin = path == "-" and given is None
         self.name = "standard input" if self.is_stdin else Path(path).name
-        self._shape = shape or self._shape_by_name()
         self._open = ExitStack()
         self._given = given
         self._bytes_max = bytes_max
@@ -126,6 +125,7 @@ class EventFile:
             if Path(path).is_dir():
                 raise BadFile(f"{path} is a directory; name one file of events")
             self.n_bytes = Path(path).stat().st_size
+        self._shape = shape or self._shape_by_name()
 
     def __enter__(self) -> Self:
         """Return this file."""

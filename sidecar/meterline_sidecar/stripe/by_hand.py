@@ -135,5 +135,7 @@ def _is_in_doubt(row: OutboxRow) -> bool:
 async def _get(tx: Tx, row_id: int) -> OutboxRow:
     row = await outbox.get(tx, row_id)
     if row is None:
-        raise NoSuchRow(f"no row {row_id} in the outbox")
+        raise NoSuchRow(
+            f"no row {row_id} in the outbox; `meterline outbox list` has those there are"
+        )
     return row

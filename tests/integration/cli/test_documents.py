@@ -207,6 +207,32 @@ def test_alerts_that_stand_are_listed_with_what_to_do(sidecar: SidecarProcess) -
     assert nothing.startswith("no alert of acme stands; --all")
 
 
+@pytest.mark.parametrize(
+    "command", [("alerts",), ("late", "list"), ("held", "list"), ("invoices",)]
+)
+def test_a_filter_by_somebody_who_is_not_there_is_no_empty_list(
+    sidecar: SidecarProcess, command: tuple[str, ...]
+) -> None:
+    wrong = sidecar.meterline(*command, "--customer", "team_2")
+    as_json = sidecar.meterline(*command, "--customer", "team_2", "--json")
+    known = sidecar.meterline(*command, "--customer", "acme")
+
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "no customer 'team_2'; did you mean team_1?" in wrong.stderr
+    assert (as_json.returncode, as_json.stdout) == (1, "")
+    assert known.returncode == 0, known.stderr
+
+
+@pytest.mark.parametrize("ttl", ["2d", "48h", "0h"])
+def test_how_long_a_link_may_last_is_said_where_it_is_asked_for(
+    sidecar: SidecarProcess, ttl: str
+) -> None:
+    done = sidecar.meterline("token", "portal", "--customer", "acme", "--ttl", ttl)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"meterline: --ttl: '{ttl}' is n")
+
+
 def test_what_became_of_an_invoice_is_noted_and_shown(sidecar: SidecarProcess) -> None:
     on = ("--on", "2026-11-05", "--reference", "transfer 7", "--key", "t7")
     run(sidecar, "INV-0002", "--paid", "0.01", *on)

@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from meterline_sidecar.cli.client import PAGE, Client
+from meterline_sidecar.cli.names import check_customer
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.printable import printable
@@ -39,6 +40,8 @@ def command(
     """
     with Client.find(url, config_path) as client:
         found = _read(client, customer, is_all=is_all)
+        if not found:
+            check_customer(client, customer)
     if is_json:
         show_json(found)
         return

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import click
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.names import check_customer
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
@@ -84,8 +85,13 @@ def list_held(
     """List held events, the oldest first, with what became of them."""
     with Client.find(url, config_path) as client:
         page = client.get("/v1/held", HeldPage, limit=limit, after=after, **wanted)
+        if not page.events:
+            check_customer(client, wanted["customer"])
     if is_json:
         show_json(page)
+        return
+    if not page.events:
+        click.echo("no such event is held")
         return
     table = Table(
         ">id", "says", "stored", "subject", "customer", "worker", "state", "why"

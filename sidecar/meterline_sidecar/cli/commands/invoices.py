@@ -10,6 +10,7 @@ from typing import Final, TextIO, get_args
 import click
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.names import check_customer
 from meterline_sidecar.cli.options import daemon_options, period_option
 from meterline_sidecar.cli.output import money, show_json, writing
 from meterline_sidecar.cli.table import Table, show
@@ -83,6 +84,8 @@ def command(
     """
     with Client.find(url, config_path) as client:
         found = list(_read(client, limit, filters))
+        if not found:
+            check_customer(client, filters["customer"])
     if is_json:
         show_json(found)
     elif csv_path == Path("-"):

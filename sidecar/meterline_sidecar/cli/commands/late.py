@@ -6,6 +6,7 @@ from typing import Literal
 import click
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.names import check_customer
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
@@ -35,6 +36,8 @@ def list_late(
             for page in client.pages("/v1/late", LatePage, customer=customer)
             for one in page.late
         ]
+        if not found:
+            check_customer(client, customer)
     if is_json:
         show_json(LatePage(late=tuple(found), next_after=None))
         return

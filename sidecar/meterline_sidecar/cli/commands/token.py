@@ -6,7 +6,7 @@ from typing import cast
 
 import click
 
-from meterline.portal import portal_token
+from meterline.portal import TTL_S_MAX, portal_token
 from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile
@@ -137,7 +137,8 @@ def _check_written(config: Config, customer: str) -> None:
     written = {one.id for one in config.customers}
     if customer not in written:
         near = nearest(customer, written | asyncio.run(agreed_with(config)))
-        hint = f"; did you mean {near}?" if near else ""
+        names = "; `meterline customers list` names all"
+        hint = f"; did you mean {near}?" if near else names
         raise MeterlineError(f"no customer {customer!r}{hint}")
 
 
@@ -145,8 +146,11 @@ def _seconds(text: str) -> int:
     """Return how long a time such as ``15m`` is."""
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
     if unit is None or not text[:-1].isdecimal():
-        raise MeterlineError(f"{text!r} is no time such as 15m or 1h")
-    return int(text[:-1]) * unit
+        raise MeterlineError(f"--ttl: {text!r} is no time such as 15m or 1h")
+    seconds = int(text[:-1]) * unit
+    if not 0 < seconds <= TTL_S_MAX:
+        raise MeterlineError(f"--ttl: {text!r} is not between 1s and 24h, a day")
+    return seconds
 
 
 def _tokens(config_path: Path | None) -> TokenFile:
