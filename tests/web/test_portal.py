@@ -275,6 +275,7 @@ async def test_a_customer_whose_page_fails_sees_nothing_of_the_operators(
     for answer in wrong:
         assert answer.status_code == 400
         assert f'<a href="/portal?token={mine}">Your usage now</a>' in answer.text
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
     assert [answer.status_code for answer in others] == [404, 405, 421, 400]
     for answer in (*wrong, *others):
         assert "This page cannot be opened" in answer.text

@@ -56,9 +56,9 @@ def _for_the_customer(show: Show) -> Callable[[Request], Awaitable[Response]]:
             customer = _customer(request, parts, query)
             response = await show(request, parts, customer, query)
         except InvalidToken as error:
-            return _refused(request, 401, str(error))
+            response = _refused(request, 401, str(error))
         except tuple(REFUSALS) as error:
-            return _refused(request, refusal_of(error).status, str(error))
+            response = _refused(request, refusal_of(error).status, str(error))
         response.headers["Cache-Control"] = "private, no-store"
         # The page may be embedded where frame-ancestors lets it.
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
