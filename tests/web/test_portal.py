@@ -23,6 +23,7 @@ from meterline.portal import (
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE, SIDECAR, meterline
 from tests.web.conftest import OpenWeb, Web, configure
+from tests.web.test_final import CALLS, Desk, customer
 
 LOCKED = SIDECAR + "require_token = true\n"
 NOW_S = NOON_MS // 1000
@@ -200,6 +201,32 @@ async def test_nobody_sees_another_customer_however_they_ask(
         else:
             assert answer.status_code in (307, 400, 401, 404)
     assert sum(shows_mine for _, shows_mine, _ in tries) == len(PORTAL) * 5
+
+
+@pytest.mark.parametrize(("mode", "next_unit"), [("restart", "0"), ("continue", "0.2")])
+async def test_the_next_unit_costs_what_it_does_by_the_price_that_holds_now(
+    open_web: OpenWeb, tmp_path: Path, mode: str, next_unit: str
+) -> None:
+    def tiered(amount: str) -> str:
+        return (
+            f'[[plan]]\nname = "basic"\ncurrency = "usd"\ntiers_on_change = "{mode}"\n'
+            '[[plan.price]]\nmeter = "calls"\nmodel = "graduated"\n'
+            f'tiers = [{{ up_to = 10 }}, {{ unit_amount = "{amount}" }}]\n'
+        )
+
+    async with open_web(meterline=CALLS, pricing="") as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-06T12:00:00Z")
+        await desk.load(CALLS + customer(), tiered("0.1"))
+        await desk.use("2026-11-03T00:00:00Z", 12)
+        await desk.load(CALLS + customer(), tiered("0.2"))
+        await desk.use("2026-11-06T11:00:00Z", 3)
+
+        data = await web.get("/portal/usage.json", token=token_of(web, "acme"))
+
+    before, now = data["lines"]
+    assert (before["next_unit"], now["next_unit"]) == (None, next_unit)
+    assert [line["tiers"][1]["unit_amount"] for line in data["lines"]] == ["0.1", "0.2"]
 
 
 async def test_the_json_says_what_it_costs_and_what_the_next_unit_costs(

@@ -15,7 +15,7 @@ from meterline_pricing import (
     PricingError,
     RateCard,
 )
-from meterline_pricing.models import Tier
+from meterline_pricing.models import Tier, Volume
 from meterline_pricing.period import title_of
 from meterline_pricing.tools import next_unit
 from meterline_sidecar.billing.credits import balances_of
@@ -54,7 +54,8 @@ class PortalLine(msgspec.Struct, frozen=True, kw_only=True):
     """The tier reached, from 1."""
     tiers: tuple[Tier, ...]
     next_unit: Decimal | None
-    """What the next unit costs, not rounded; ``None`` where nothing is counted."""
+    """What the next unit costs, not rounded; ``None`` where nothing is counted, or the
+    price does not hold now."""
 
 
 class PortalGroup(msgspec.Struct, frozen=True):
@@ -146,10 +147,8 @@ async def read_portal(
     """Return everything that a customer's page shows."""
     now_ms, today = parts.clock.now_ms(), today_of(parts, customer)
     statement: Statement | None = None
-    plan: Plan | None = None
     with contextlib.suppress(NotBillable):
         statement = await parts.invoices.shown(tx, at, customer, period)
-        plan = parts.billing.plan_of(customer, period)
     usage = await usage_behind(parts, tx, at, customer, period, statement)
     projected = await parts.invoices.projected(
         tx, at, customer, period, statement=statement
@@ -170,8 +169,11 @@ async def read_portal(
         is_final=statement is not None and statement.finalized_ms is not None,
         projected_total=projected,
         lines=()
-        if statement is None or plan is None
-        else tuple(_line(line, plan, usage) for line in statement.invoice.lines),
+        if statement is None
+        else tuple(
+            _line(line, plan_behind(statement, line), usage, now_ms=now_ms)
+            for line in statement.invoice.lines
+        ),
         adjustments=() if statement is None else shown_adjustments(statement),
         also_due=() if statement is None else shown_owed(statement.also_due),
         credits=await _credits(parts, tx, customer, now_ms),
@@ -236,8 +238,24 @@ def _groups(meter: Meter, used: MeterUsage) -> Iterable[PortalGroup]:
         yield PortalGroup(dict(zip(names, labels, strict=True)), sums[labels])
 
 
-def _line(line: Line, plan: Plan, usage: CustomerUsage) -> PortalLine:
-    card = next((c for c in plan.prices if c.name == line.name), None)
+def plan_behind(statement: Statement, line: Line) -> Plan | None:
+    """Return the plan by which a line was charged; ``None`` where nobody knows."""
+    agreed = () if statement.agreement is None else statement.agreement.parts
+    plans = [
+        part.plan
+        for part in agreed
+        if part.plan is not None
+        and (line.span is None or part.start < line.span.end <= part.end)
+    ]
+    return plans[-1] if plans else None
+
+
+def _line(
+    line: Line, plan: Plan | None, usage: CustomerUsage, *, now_ms: int
+) -> PortalLine:
+    cards = () if plan is None else plan.prices
+    card = next((card for card in cards if card.name == line.name), None)
+    used = next((m for m in usage.meters if m.meter == line.meter), None)
     return PortalLine(
         description=line.description,
         meter=line.meter,
@@ -246,18 +264,26 @@ def _line(line: Line, plan: Plan, usage: CustomerUsage) -> PortalLine:
         charges=line.charges,
         tier=max((c.tier for c in line.charges if c.tier is not None), default=None),
         tiers=card.price.unit_tiers if card else (),
-        next_unit=_next_unit(line, card, usage),
+        next_unit=None
+        if plan is None or (line.span is not None and now_ms not in line.span)
+        else _next_unit(line, plan, card, used),
     )
 
 
 def _next_unit(
-    line: Line, card: RateCard | None, usage: CustomerUsage
+    line: Line, plan: Plan, card: RateCard | None, used: MeterUsage | None
 ) -> Decimal | None:
     """Return what one unit more would add to a line, before rounding."""
-    used = next((m for m in usage.meters if m.meter == line.meter), None)
     if card is None or used is None or line.kind != "usage":
         return None
+    quantity: Number = used.quantity
+    if line.span is not None and line.quantity is not None:
+        goes_on = plan.tiers_on_change == "continue" and not isinstance(
+            card.price, Volume
+        )
+        if not (goes_on and AGGREGATIONS[used.aggregation].grows_with_time):
+            quantity = line.quantity  # its tiers began with its price
     try:
-        return next_unit(card, used.quantity)
+        return next_unit(card, quantity)
     except PricingError:
         return None  # It is not the quantity alone that says what it costs.
