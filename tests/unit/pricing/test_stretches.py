@@ -259,6 +259,22 @@ def test_each_credit_pays_for_what_is_charged_while_the_plan_has_it() -> None:
     assert paid_by(kept) == ["old -7.00", "old -3.00"]
 
 
+def test_terms_of_some_prices_are_of_what_is_charged_by_these_at_any_time() -> None:
+    terms = {
+        "taxes": (Tax(name="VAT", percent=10, on=("fee",)),),
+        "coupons": (Coupon(percent=50, on=("calls",)),),
+    }
+
+    drawn = bill(
+        (plan(FEE_50, DOLLAR, **terms), 15, 6),
+        (plan(FEE_50, SAME_DOLLAR, **terms), 30, 4),
+    )
+
+    assert drawn.coupons == 5  # of all calls, before and behind
+    assert drawn.tax == 5
+    assert drawn.total == 50 + 10 - 5 + 5
+
+
 def paid_by(drawn: Invoice) -> list[str]:
     return [f"{x.name} {x.amount}" for x in drawn.lines if x.kind == "credit"]
 
