@@ -217,13 +217,16 @@ async def verify(
         apart: the ledger's file, where usage may be added up in another process meanwhile.
     """
     report = Report(head_batch_id=None if head is None else head.batch_id)
-    for text in await _broken_pages(ledger):
-        report.add(f"the database: {text}")
-    async with ledger.reading() as tx, AsyncExitStack() as others:
+    async with AsyncExitStack() as others:
         others.enter_context(seldom_collected())
         recount = None
-        if apart is not None and await is_worth_it(tx):
+        if apart is not None and await ledger.read(
+            is_worth_it
+        ):  # first: it takes longest
             recount = others.enter_context(RecountApart(apart))
+        for text in await _broken_pages(ledger):
+            report.add(f"the database: {text}")
+        tx = await others.enter_async_context(ledger.reading())
         away = await look_at_archive(tx, key, report, progress, archived)
         await look_at_edge_files(tx, report, progress, archived)
         await verify_batches(tx, key, report, progress, mark=mark, away=away)

@@ -323,7 +323,8 @@ class Folder:
 def _add_value(
     delta: Delta, meter: str, adding: Adding, value: Number | str, event: EventFacts
 ) -> None:
-    delta.last_event_id = max(delta.last_event_id, event.id)
+    if event.id > delta.last_event_id:
+        delta.last_event_id = event.id
     if adding.is_distinct:
         delta.unique.setdefault(meter, set()).add(str(value))
         return

@@ -10,6 +10,7 @@ from meterline.events import UNCOUNTED
 from meterline_sidecar.store.edge.alike import alike_of
 from meterline_sidecar.store.edge.fact_columns import VALUES, FactColumns, events_at
 from meterline_sidecar.store.edge.usage import COUNTED, Cut, Span
+from meterline_sidecar.store.pack_columns import is_one
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition, looked_at_of
 from meterline_sidecar.usage.fold import ROLLED_UP, Delta, Folder, Place
@@ -67,8 +68,11 @@ class BulkFolder:
         Args:
             columns: of at least one event, in the order of their ids.
         """
-        ids, times = columns["id"], columns["time_ms"]
-        span = Span(ids[0] - 1, ids[-1], min(times), max(times))
+        ids = columns["id"]
+        times = sorted(
+            columns["time_ms"]
+        )  # as they nearly are: sooner than min and max
+        span = Span(ids[0] - 1, ids[-1], times[0], times[-1])
         looked_at = looked_at_of(self._definition, span)
         if looked_at is None:
             return None
@@ -84,7 +88,7 @@ class BulkFolder:
         )
         flags = columns["flags"]
         single: list[int] = []
-        if any(of & ROLLED_UP for of in set(flags)):  # of few events, where any are
+        if not is_one(flags) or flags[0] & ROLLED_UP:
             single = [
                 place
                 for place, of in enumerate(flags)

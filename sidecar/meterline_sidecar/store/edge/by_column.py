@@ -237,8 +237,11 @@ def _joined(
 
 def _in_a_row(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Return columns one behind the other; ids that go on stay a range."""
+    laid = [column for column in columns if isinstance(column, bytes)]
+    if laid and len(laid) == len(columns):
+        return b"".join(laid)
     first = columns[0] if columns else ()
-    if isinstance(first, range) and first.step == 1:
+    if isinstance(first, range):
         end = first.stop
         for column in columns[1:]:
             if not isinstance(column, range) or column.start != end:
@@ -248,13 +251,13 @@ def _in_a_row(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
             return range(first.start, end)
     joined = list(first)
     for column in columns[1:]:
-        joined += column  # of a list or an array faster than one by one
+        joined += column  # faster than one by one
     return joined
 
 
 def _listed(column: Sequence[Any]) -> Sequence[Any]:
-    is_listed = isinstance(column, list | tuple | range)
-    return column if is_listed else list(column)
+    is_had = isinstance(column, list | tuple | range | bytes)
+    return column if is_had else list(column)
 
 
 def _turned(rows: list[Row]) -> list[list[Sequence[Any]]]:
