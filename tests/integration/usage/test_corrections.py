@@ -43,7 +43,13 @@ from meterline_sidecar.usage import aggregate, correction, step
 from meterline_sidecar.usage import counted as usage_counted
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.corrected import Recounting, recount
-from meterline_sidecar.usage.counted import counted, counted_whole, snapshot
+from meterline_sidecar.usage.counted import (
+    Counted,
+    counted,
+    counted_whole,
+    read_counted,
+    snapshot,
+)
 from meterline_sidecar.usage.definition import decode
 from meterline_sidecar.usage.fold import Folder
 from meterline_sidecar.usage.in_bulk import BulkFolder
@@ -541,15 +547,21 @@ async def test_who_reads_usage_waits_until_all_of_a_correction_is_written(
         async with snapshot(sidecar.database) as (_tx, at):
             return at.known_correction
 
+    async def known(_tx: Tx, at: Counted) -> int:
+        return at.known_correction
+
     waiting = asyncio.create_task(read())
+    at_once = asyncio.create_task(read_counted(sidecar.database, known))
     async with sidecar.database.reading() as tx:
         with pytest.raises(BeingCorrected):
             await counted_whole(tx)
     assert not waiting.done()
+    assert not at_once.done()
     monkeypatch.setattr(aggregate, "part_of", correction.part_of)
     await ledger.aggregator.run()
 
     assert await waiting == 1
+    assert await at_once == 1
     assert await windows(ledger) == await expected(ledger, set(range(1, 30)))
     assert await ledger.sound() == []
 
@@ -565,6 +577,12 @@ async def test_a_reader_does_not_wait_for_ever(
     with pytest.raises(BeingCorrected, match="is being corrected"):
         async with snapshot(sidecar.database):
             pass
+    with pytest.raises(BeingCorrected, match="is being corrected"):
+        await read_counted(sidecar.database, _nothing)
+
+
+async def _nothing(_tx: Tx, _at: Counted) -> None:
+    """Read nothing."""
 
 
 class CutOff(Exception):
