@@ -11,10 +11,12 @@ from meterline_sidecar.terms.period_names import period_name
 
 F = TypeVar("F", bound=Callable[..., object])
 
+SETTINGS_FILE: Final = click.Path(path_type=Path, dir_okay=False, readable=False)
+"""A file of the configuration; whoever reads it says what is wrong with it, with 78."""
 CONFIG: Final = click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=SETTINGS_FILE,
     envvar="METERLINE_CONFIG",
     metavar="FILE",
     help="The configuration file; by default meterline.toml in this directory.",

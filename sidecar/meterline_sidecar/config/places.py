@@ -94,14 +94,14 @@ def placed_sidecar(
 
 def _long_paths(config: SidecarConfig) -> Iterator[Problem]:
     """Yield the Unix sockets whose path no system call takes."""
-    places = {"socket": str(config.socket)}
+    places = {"socket": (str(config.socket), ", and METERLINE_SOCKET for the apps")}
     if config.http.startswith("unix:"):
-        places["http"] = config.http.removeprefix("unix:")
-    for key, path in places.items():
+        places["http"] = (config.http.removeprefix("unix:"), "")
+    for key, (path, also) in places.items():
         n_bytes = len(os.fsencode(path))
         if n_bytes > SOCKET_PATH_BYTES_MAX:
             yield Problem(
                 f"the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} bytes,"
-                f" not {n_bytes}: {path}; choose a shorter one",
+                f" not {n_bytes}: {path}; set sidecar.{key} to a shorter one{also}",
                 f"sidecar.{key}",
             )

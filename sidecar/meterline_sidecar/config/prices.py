@@ -158,6 +158,11 @@ def text_of(path: Path) -> str:
         raise ConfigError(
             f"{shown(path)}: no such file; `meterline init` writes a first one"
         ) from error
+    except PermissionError as error:
+        raise ConfigError(
+            f"{shown(path)}: cannot be read: permission denied; let this user read it,"
+            " and enter the directories above it"
+        ) from error
     except OSError as error:
         reason = str(error.strerror).lower()
         raise ConfigError(f"{shown(path)}: cannot be read: {reason}") from error

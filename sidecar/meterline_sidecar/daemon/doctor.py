@@ -10,6 +10,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Final, Literal
 
 import msgspec
@@ -108,7 +109,7 @@ def _files(config: Config) -> Iterator[Check]:
         mode = stat.S_IMODE(path.stat().st_mode)
         if excess := mode & 0o777 & ~allowed:
             text = f"{path} has mode {mode:04o}, which allows {excess:04o} too much"
-            action = f"chmod {mode & allowed:04o} {path}"
+            action = f"chmod {mode & allowed:04o} {quote(str(path))}"
             yield _problem(name, found("file_open_to_others", text, action=action))
         else:
             yield Check(name, "ok", f"{path} has mode {mode:04o}")
@@ -174,7 +175,7 @@ def _spools(spool_dir: Path, *, is_shared: bool) -> Iterator[Check]:
             f"sidecar.allowed_uids lets other users send, but {spool_dir} is not their"
             " group's: their events wait in memory only"
         )
-        action = f"chmod 2770 {spool_dir}"
+        action = f"chmod 2770 {quote(str(spool_dir))}"
         yield _problem("spools", found("spool_dir_not_shared", text, action=action))
     folders = spool_directories(spool_dir)
     dead: list[Path] = []
@@ -200,7 +201,7 @@ def _unreadable(error: OSError, path: Path) -> Found:
         action = f"see who made it, and move {path} away"
         return found("spools_not_readable", str(error), action=action)
     text = f"{error.filename or path} cannot be read by this user: {error.strerror}"
-    action = f"let the group in: chmod -R g+rwX {path.parent}"
+    action = f"let the group in: chmod -R g+rwX {quote(str(path.parent))}"
     return found("spools_not_readable", text, action=action)
 
 

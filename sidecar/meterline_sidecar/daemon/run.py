@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from meterline.settings import STATE_VARIABLE, default_socket, default_spool_dir
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
@@ -130,6 +131,7 @@ async def _serve(
             forwarding = tasks.create_task(_forward(parts, on_fatal))
             parts.schedule.start()
             log.info("events: %s", parts.config.sidecar.socket)
+            _tell_where_apps_look(parts.config)
             log.info("ledger: %s", parts.config.ledger)
             log.info("http: %s", address_of(listener))
             await stop.wait()
@@ -144,6 +146,35 @@ async def _serve(
             reloading.cancel()
     finally:
         listener.close()
+
+
+def _tell_where_apps_look(config: Config) -> None:
+    """Say so where the state directory of the environment is not where things are."""
+    places = (
+        ("socket", "METERLINE_SOCKET", config.sidecar.socket, default_socket()),
+        (
+            "spool_dir",
+            "METERLINE_SPOOL_DIR",
+            config.sidecar.spool_dir,
+            default_spool_dir(),
+        ),
+    )
+    for key, variable, place, default in places:
+        if (
+            STATE_VARIABLE in os.environ
+            and variable not in os.environ
+            and place != default
+        ):
+            log.warning(
+                "%s is set, but sidecar.%s is %s, which stands above it: apps with the"
+                " same %s look at %s; take the key out of the file, or set %s for them",
+                STATE_VARIABLE,
+                key,
+                place,
+                STATE_VARIABLE,
+                default,
+                variable,
+            )
 
 
 async def _forward(parts: Parts, on_fatal: OnFatal) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from shlex import quote
 
 from meterline_sidecar.errors import (
     DatabaseCorrupt,
@@ -77,10 +78,8 @@ async def _rescue(
     except (OSError, MeterlineError) as error:
         part.unlink(missing_ok=True)
         return f"What it held could not be saved: {error}"
-    return (
-        f"All that it held was saved as {target}; `meterline restore {target}` puts it"
-        " back"
-    )
+    restore = f"meterline restore {quote(str(target))}"
+    return f"All that it held was saved as {target}; `{restore}` puts it back"
 
 
 def rescued(database: Path) -> Path:

@@ -1,8 +1,11 @@
 """The commands that need no sidecar: a configuration from nothing, checked, quoted."""
 
 import contextlib
+import errno
 import json
+import os
 import re
+import shlex
 import socket
 import sqlite3
 from contextlib import closing
@@ -13,10 +16,11 @@ from click.testing import CliRunner
 
 from meterline.settings import SYSTEM_DIR
 from meterline_sidecar.cli import main
+from meterline_sidecar.cli.commands.check import command as check_files
 from meterline_sidecar.cli.commands.quote import command as quote
 from meterline_sidecar.cli.main import COMMANDS, cli
 from meterline_sidecar.config.read import read_config, read_settings
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import ConfigError, MeterlineError
 from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID
 from tests.sidecar_process import PRICING, meterline
 
@@ -105,6 +109,36 @@ def test_init_writes_into_another_directory(tmp_path: Path) -> None:
     checked = meterline("check", "--config", "new/place/meterline.toml", cwd=tmp_path)
     assert "meterline check --config new/place/meterline.toml" in done.stdout
     assert checked.returncode == 0
+
+
+def test_what_init_says_can_be_typed_also_where_a_name_has_spaces(
+    tmp_path: Path,
+) -> None:
+    done = meterline("init", "my place", cwd=tmp_path)
+
+    check = next(line for line in done.stdout.splitlines() if " check" in line)
+    checked = meterline(*shlex.split(check)[1:], cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_file_that_this_user_may_not_read_is_a_wrong_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "meterline.toml"
+    file.touch()
+
+    def denied(path: object, *_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(os, "open", denied)
+
+    done = CliRunner().invoke(check_files, ["--config", str(file)])
+
+    assert isinstance(done.exception, ConfigError)  # which ends with 78
+    assert "meterline.toml: cannot be read: permission denied; let this" in str(
+        done.exception
+    )
 
 
 def test_check_tells_the_mistakes_of_both_files_and_exits_78(folder: Path) -> None:

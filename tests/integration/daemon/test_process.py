@@ -111,6 +111,22 @@ def test_a_place_that_can_not_be_written_to_is_told(
     assert "this user" in done.stderr
 
 
+def test_a_state_directory_that_the_file_stands_above_is_told(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    both = {"METERLINE_STATE_DIR": str(elsewhere)}
+    place = {**both, "METERLINE_SOCKET": str(tmp_path / "meterline.sock")}
+    told: list[list[str]] = []
+    for environment in (both, place, {}):
+        with SidecarProcess(tmp_path, environment=environment) as sidecar:
+            log = sidecar.log.read_text().splitlines()
+        sidecar.log.unlink()
+        told.append([line for line in log if "METERLINE_STATE_DIR is set" in line])
+
+    assert [len(lines) for lines in told] == [2, 1, 0]
+    assert f"look at {elsewhere / 'meterline.sock'};" in told[0][0]
+    assert f"look at {elsewhere / 'spool'};" in told[1][0]
+
+
 def test_it_says_so_when_the_time_is_rehearsed(tmp_path: Path) -> None:
     with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
         status = sidecar.get("/status")

@@ -554,6 +554,8 @@ def test_a_socket_whose_path_is_too_long_is_told(tmp_path: Path) -> None:
         f"sidecar.{key}: the path of a Unix socket has at most 107 bytes,"
         for key in ("socket", "http")
     ]
+    assert told[0].endswith(" a shorter one, and METERLINE_SOCKET for the apps")
+    assert told[1].endswith("; set sidecar.http to a shorter one")
 
 
 def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:

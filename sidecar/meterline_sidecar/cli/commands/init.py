@@ -55,7 +55,9 @@ def command(directory: Path) -> None:
     click.echo(f"wrote {' and '.join(map(str, paths.values()))}; next:")
     if http != f"{HOST}:{PORT}":
         click.echo(f"  (port {PORT} is taken here, so the HTTP API gets {http})")
-    flag = "" if directory == Path() else f" --config {paths[NAMES[0]]}"
+    flag = (
+        "" if directory == Path() else f" --config {shlex.quote(str(paths[NAMES[0]]))}"
+    )
     for name in ("check", "run"):
         click.echo(f"  meterline {name}{flag}")
     if not has_state:

@@ -24,7 +24,7 @@ from meterline_pricing.combined import combined
 from meterline_pricing.errors import unknown
 from meterline_pricing.tools import curve, draw_svg, draw_text, findings, quantity_of
 from meterline_sidecar.cli.commands.invoice import tell_lines
-from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.options import CONFIG, JSON, SETTINGS_FILE
 from meterline_sidecar.cli.output import show_json, writing
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.prices import read_prices
@@ -70,7 +70,7 @@ EXPECTED: Final = (
 )
 @click.option(
     "--pricing",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=SETTINGS_FILE,
     metavar="FILE",
     help="Use this price list instead of the configured one.",
 )

@@ -19,7 +19,7 @@ from meterline_sidecar.billing.credits import name_of
 from meterline_sidecar.billing.drafts import charged, priced
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
-from meterline_sidecar.cli.options import PERIOD, daemon_options
+from meterline_sidecar.cli.options import PERIOD, SETTINGS_FILE, daemon_options
 from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.prices import read_prices
@@ -36,7 +36,7 @@ ZERO = Decimal(0)
 @click.option(
     "--plan",
     "prices_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=SETTINGS_FILE,
     metavar="FILE",
     required=True,
     help="The price list to try; its plans replace those with the same name.",
