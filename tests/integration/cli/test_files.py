@@ -130,7 +130,10 @@ def test_a_file_that_this_user_may_not_read_is_a_wrong_configuration(
     def denied(path: object, *_: object, **__: object) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
-    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    def refused(*_: object, **__: object) -> bool:
+        return False
+
+    monkeypatch.setattr(os, "access", refused)
     monkeypatch.setattr(os, "open", denied)
 
     done = CliRunner().invoke(check_files, ["--config", str(file)])
