@@ -19,8 +19,6 @@ import http.client
 import json
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,7 +26,7 @@ import uuid
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.harness import cpu_s, tell
+from benchmarks.harness import cpu_s, sidecar, tell
 from benchmarks.ingest import through_the_socket
 
 GOAL_PER_S: Final = 10_000
@@ -110,13 +108,7 @@ def over_http(n_events: int) -> Run:
             '[[meter]]\nname = "gpu_seconds"\naggregation = "sum"\n'
             'value = "quantities.gpu_seconds"\n'
         )
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "meterline_sidecar", "run", "--config", config],
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            while not (folder / "http").exists():
-                time.sleep(0.05)
+        with sidecar(config, folder / "http") as pid:
             waits: list[float] = []
             senders = [
                 threading.Thread(
@@ -124,17 +116,14 @@ def over_http(n_events: int) -> Run:
                 )
                 for i in range(CONNECTIONS)
             ]
-            before = cpu_s(daemon.pid)
+            before = cpu_s(pid)
             start = time.perf_counter()
             for sender in senders:
                 sender.start()
             for sender in senders:
                 sender.join()
             took = time.perf_counter() - start
-            used = cpu_s(daemon.pid) - before
-        finally:
-            daemon.terminate()
-            daemon.wait()
+            used = cpu_s(pid) - before
     if len(waits) < len(bodies):
         raise SystemExit("a sender has failed")
     n_events = len(bodies) * BATCH_EVENTS

@@ -3,22 +3,79 @@
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import platform
+import queue
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar, cast
 
 import meterline
 from tests.producer import Connection
 
+T = TypeVar("T")
 WINDOW: Final = 8  # batches sent and not yet acked
+POLL_S: Final = 0.05
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def sidecar(config: Path, *sockets: Path) -> Generator[int]:
+    """Run one until the block ends; yield its process id once it listens.
+
+    Raises:
+        RuntimeError: it ended at its start; the text has what it said.
+    """
+    log = config.with_name("sidecar.log")
+    command = [
+        sys.executable,
+        "-m",
+        "meterline_sidecar",
+        "run",
+        "--config",
+        str(config),
+    ]
+    with log.open("wb") as out:
+        daemon = subprocess.Popen(command, stderr=out)
+    try:
+        while not all(map(_listens, sockets)):
+            if daemon.poll() is not None:
+                raise RuntimeError(f"the sidecar ended: {log.read_text()}")
+            time.sleep(POLL_S)
+        yield daemon.pid
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as attempt:
+        return attempt.connect_ex(str(path)) == 0
+
+
+def collected(
+    found: "multiprocessing.Queue[T]", senders: Sequence[multiprocessing.Process]
+) -> list[T]:
+    """Return what each of some processes puts into a queue.
+
+    Raises:
+        RuntimeError: one has failed, and never will; what it said stands above.
+    """
+    told: list[T] = []
+    while len(told) < len(senders):
+        try:
+            told.append(found.get(timeout=1))
+        except queue.Empty:
+            if any(sender.exitcode for sender in senders):
+                raise RuntimeError("a process that sends has failed") from None
+    return told
 
 
 async def ship(
@@ -101,9 +158,14 @@ def tell(text: str | None, result: Mapping[str, object], *, as_json: bool) -> No
         return
     heading(text)
     for name, value in result.items():
-        is_number = isinstance(value, float | int) and not isinstance(value, bool)
-        shown = f"{value:,.2f}" if is_number else value
-        sys.stdout.write(f"{name:28} {shown}\n")
+        sys.stdout.write(f"{name:28} {_shown(value)}\n")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "  ".join(map(_shown, cast("Sequence[object]", value)))
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    return f"{value:,.2f}" if is_number else str(value)
 
 
 async def tell_as_found(

@@ -14,15 +14,13 @@ import asyncio
 import multiprocessing
 import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Final
 
-from benchmarks.harness import ship, tell
+from benchmarks.harness import collected, ship, sidecar, tell
 from meterline.wire import encode_frame
 from meterline_sidecar.store.sqlite.migrate import migrations
 from tests.producer import batch, event
@@ -80,13 +78,7 @@ def through_the_socket(
             f'http = "unix:{folder}/http"\n'
             '[[meter]]\nname = "calls"\naggregation = "count"\n'
         )
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "meterline_sidecar", "run", "--config", config],
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            while not (folder / "http").exists():
-                time.sleep(0.05)
+        with sidecar(config, folder / "s"):
             waits: multiprocessing.Queue[list[float]] = multiprocessing.Queue()
             ready = multiprocessing.Barrier(SENDERS + 1)
             n_batches = n_events // BATCH_EVENTS // SENDERS
@@ -101,13 +93,10 @@ def through_the_socket(
                 sender.start()
             ready.wait()
             start = time.perf_counter()
-            found = [wait for _ in senders for wait in waits.get()]
+            found = [wait for told in collected(waits, senders) for wait in told]
             took = time.perf_counter() - start
             for sender in senders:
                 sender.join()
-        finally:
-            daemon.terminate()
-            daemon.wait()
     return n_batches * SENDERS * BATCH_EVENTS / took, found
 
 

@@ -15,8 +15,6 @@ import multiprocessing
 import os
 import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
@@ -26,6 +24,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from benchmarks import harness
 from benchmarks.harness import cpu_s, tell
 from meterline import Meter
 
@@ -122,17 +121,8 @@ def sidecar(folder: Path) -> Generator[int]:
     """Run one over 200 customers and two meters; yield its process id."""
     customers = "".join(CUSTOMER.format(i=i) for i in range(CUSTOMERS))
     (folder / "m.toml").write_text(CONFIG.format(folder=folder) + customers)
-    command = [sys.executable, "-m", "meterline_sidecar", "run"]
-    daemon = subprocess.Popen(
-        [*command, "--config", folder / "m.toml"], stderr=subprocess.DEVNULL
-    )
-    try:
-        while not (folder / "http").exists():
-            time.sleep(0.05)
-        yield daemon.pid
-    finally:
-        daemon.terminate()
-        daemon.wait()
+    with harness.sidecar(folder / "m.toml", folder / "s", folder / "http") as pid:
+        yield pid
 
 
 def stored(folder: Path) -> int:

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 import httpx
 
 from benchmarks.full_ledger import Filler, aggregator_of, write_files
-from benchmarks.harness import cpu_s, ship, tell
+from benchmarks.harness import collected, cpu_s, ship, tell
 from meterline.events import UsageEvent
 from meterline.wire import encode_frame
 from meterline_sidecar.clock import HOUR_MS, SystemClock
@@ -189,8 +189,8 @@ def measured(
         found = _recount(url, config)
         both_s = cpu_s(sidecar.pid) - before_s - alone_s
         over.set()
-        stream = [wait for _ in senders for wait in out.get()]
-        flushed = flushes.get()
+        stream = [wait for told in collected(out, senders) for wait in told]
+        (flushed,) = collected(flushes, [flusher])
         for process in (*senders, flusher):
             process.join()
     finally:
