@@ -8,6 +8,7 @@ Prints nothing and ends with 0 if all is right; else says what was found.
 import contextlib
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Final
 from meterline.events import UsageEvent
 from tests.compat.apps import PIECE, PIECES, WSGI
 from tests.fake_sidecar import FakeSidecar
+from tests.patience import PATIENCE_S
 
 APP: Final = "tests.compat.apps:app"
 SERVERS: Final = {
@@ -35,8 +37,8 @@ WSGI_SERVERS: Final = {
     " --module {app}",
     "waitress": "waitress-serve --listen=127.0.0.1:{port} {app}",
 }
+STOP_S: Final = 10.0
 ASYNC_WORKER: Final = "-k uvicorn_worker.UvicornWorker"
-START_S: Final = 30.0
 ROUTES: Final = {
     "starlette": "/use/{n}",
     "fastapi": "/use/{n}",
@@ -89,7 +91,7 @@ def _facts(event: UsageEvent) -> tuple[int, str | None, object, int]:
 
 
 def _until_listening(process: "subprocess.Popen[bytes]", port: int) -> bool:
-    end = time.monotonic() + START_S
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end and process.poll() is None:
         with socket.socket() as attempt:
             if attempt.connect_ex(("127.0.0.1", port)) == 0:
@@ -122,6 +124,7 @@ def main(framework: str, server: str) -> str:
                 env=environment,
                 stdout=out,
                 stderr=out,
+                start_new_session=True,
             )
         try:
             if not _until_listening(process, port):
@@ -132,11 +135,12 @@ def main(framework: str, server: str) -> str:
             return f"{error!r}\n{log.read_text()[-3000:]}"
         finally:
             process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
+            # Its workers, too: a server that is killed leaves them behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 if __name__ == "__main__":
