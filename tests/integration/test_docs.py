@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+import meterline
+from meterline import MeterMiddleware
 from tests.patience import PATIENCE_S
 from tests.ports import Port
 from tests.sidecar_process import COMMAND_TIMEOUT_S, until
@@ -29,6 +36,11 @@ PAGES = sorted(
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/*/*.md")]
     if ".venv" not in path.parts
 )
+
+
+async def greet(request: Request) -> PlainTextResponse:
+    meterline.record("characters", 3)
+    return PlainTextResponse("hello")
 
 
 class Block(NamedTuple):
@@ -142,6 +154,22 @@ def test_the_commands_of_a_page_do_what_it_says(
     page: str, n_blocks: int, reader: Reader
 ) -> None:
     assert follow(page, reader) == n_blocks
+
+
+def test_an_app_is_tested_as_the_page_of_the_middleware_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "middleware.md").read_text()
+    (_, _, shown) = FENCE.findall(page.partition("## In your tests")[2])[0]
+    assert shown.count("assert ") == 2
+
+    exec(
+        shown,
+        {
+            "app": Starlette(routes=[Route("/hello/{name}", greet)]),
+            "tmp_path": tmp_path,
+            "MeterMiddleware": MeterMiddleware,
+            "TestClient": TestClient,
+        },
+    )
 
 
 def headings(page: Path) -> set[str]:

@@ -15,9 +15,9 @@ INTRO: Final = """\
 # Commands
 
 Every command takes `--help`, and `--json` if it prints anything. Commands that ask the running sidecar find it by
-`--url` or by the configuration; set `METERLINE_TOKEN` if it needs a token. On a terminal, tables have borders if
-[rich](https://rich.readthedocs.io) is installed, and where one has no room its rows stand below each other; in a pipe they are
-plain text. `NO_COLOR` turns colours off.
+`--url` or by the configuration, `--config`; set `METERLINE_TOKEN` if it needs a token. `METERLINE_URL` and `METERLINE_CONFIG`
+stand for the two options. On a terminal, tables have borders if [rich](https://rich.readthedocs.io) is installed, and where
+one has no room its rows stand below each other; in a pipe they are plain text. `NO_COLOR` turns colours off.
 
 | exit code | means |
 |---|---|

@@ -1,4 +1,4 @@
-"""One test for each rule of docs/middleware.md: what is recorded in which situation."""
+"""One test for each rule of docs/recorded.md: what is recorded in which situation."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""docs/middleware.md names a test for every rule; each of them exists."""
+"""docs/middleware.md and docs/recorded.md name a test for every rule; each exists."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_every_test_that_the_rules_name_exists() -> None:
-    page = (ROOT / "docs" / "middleware.md").read_text()
+    page = "\n\n".join(
+        (ROOT / "docs" / name).read_text() for name in ("middleware.md", "recorded.md")
+    )
     folders = ("integration", "unit/middleware")
     tests = "".join(
         path.read_text()
