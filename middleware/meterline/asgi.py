@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.compiled import native
+from meterline.compiled import in_python, native
 from meterline.exchange import METHODS, SCOPE_KEY, Exchange, WebSocket
 from meterline.generators import Begin
 from meterline.handle import current_event
@@ -222,7 +222,7 @@ if native is not None:
         watch=generators.watch,
     )
     _begin, _leave = native.begin, native.leave
-    _call_in_python = MeterMiddleware.__call__
+    _call_in_python = in_python["__call__"] = MeterMiddleware.__call__
 
     async def _call(
         self: MeterMiddleware, scope: Scope, receive: Receive, send: Send

@@ -40,10 +40,13 @@ def _loaded() -> ModuleType | None:
 
 
 native: Final = _loaded()
+in_python: Final[dict[str, Callable[..., Any]]] = {}
+"""What stands behind that which is compiled, by its name."""
 
 
 def stand_in(function: Function) -> Function:
     """Return what does the same as ``function``, compiled where that can be."""
+    in_python[function.__name__] = function
     if native is None:
         return function
     made: Function = native.stand_in(function)

@@ -279,6 +279,8 @@ route_of(PyObject *self, PyObject *middleware, PyObject *scope)
 {
     PyObject *template = NULL, *templates = AT(middleware, Metering_templates);
     PyObject *route = PyDict_GetItemWithError(scope, text_route);
+    if (route == NULL && PyErr_Occurred())
+        return NULL;
     PyObject *id = PyLong_FromVoidPtr(route == NULL ? Py_None : route);
     if (id == NULL)
         return NULL;
