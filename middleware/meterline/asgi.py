@@ -214,6 +214,7 @@ if native is not None:
         has_left=inside.has_left,
         encode=encode,
         append=Writer.append,
+        receive=Exchange.receive,
         send=Exchange.send,
         usual_resolver=subjects.default,
         good_names=good_names,
@@ -232,10 +233,10 @@ if native is not None:
         if begun is None:  # a websocket, what is left out, and whatever is unusual
             await _call_in_python(self, scope, receive, send)
             return
-        exchange, token = begun
+        exchange, its_receive, its_send, token = begun
         app = self.app
         try:
-            await app(scope, exchange.receive, exchange.send)
+            await app(scope, its_receive, its_send)
             if not exchange.is_over:
                 exchange.end(None)
         except BaseException as error:

@@ -55,7 +55,7 @@ enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; don
 /* What else `install` is given. */
 #define GIVEN(each) \
     each(traffic) each(current_event) each(scope_key) each(methods) each(has_left) \
-    each(encode) each(append) each(send) each(usual_resolver) each(good_names) \
+    each(encode) each(append) each(receive) each(send) each(usual_resolver) each(good_names) \
     each(get_asyncgen_hooks) each(hook) each(watch)
 
 /* Keys of scopes and messages, and methods of Python's. */
@@ -74,13 +74,13 @@ static const char *const class_names[] = {CLASSES(CLASS_NAME)};
 static PyObject *classes[N_CLASSES];
 
 #define ATTRIBUTE_NUMBER(owner, name) owner##_##name,
-#define ATTRIBUTE_PLACE(owner, name) {owner, #name, 0},
+#define ATTRIBUTE_PLACE(owner, name) {owner, #name},
 enum { ATTRIBUTES(ATTRIBUTE_NUMBER) N_ATTRIBUTES };
-static struct {
+static const struct {
     int owner;
     const char *name;
-    Py_ssize_t offset;
-} places[] = {ATTRIBUTES(ATTRIBUTE_PLACE)};
+} attributes[] = {ATTRIBUTES(ATTRIBUTE_PLACE)};
+static uint16_t places[N_ATTRIBUTES]; /* of each in its object; short: it is read cold */
 
 #define GIVEN_VARIABLE(name) static PyObject *the_##name;
 #define TEXT_VARIABLE(name) static PyObject *text_##name;
@@ -90,12 +90,20 @@ static PyObject *text_wsgi, *text_django, *zero, *the_record;
 
 /* An attribute, to be read and set; NULL where somebody has deleted it. */
 #define AT(object, attribute) \
-    (*(PyObject **)((char *)(object) + places[attribute].offset))
+    (*(PyObject **)((char *)(object) + places[attribute]))
 
+/* As isinstance. The first subclass that comes is nearly always the only one. */
 static int
 is_a(PyObject *object, int class)
 {
-    return object != NULL && PyObject_TypeCheck(object, (PyTypeObject *)classes[class]);
+    static PyTypeObject *known[N_CLASSES];
+    if (object == NULL || Py_TYPE(object) == known[class])
+        return object != NULL;
+    if (!PyObject_TypeCheck(object, (PyTypeObject *)classes[class]))
+        return 0;
+    if (known[class] == NULL)
+        known[class] = (PyTypeObject *)Py_NewRef(Py_TYPE(object));
+    return 1;
 }
 
 /* Give `value` to an attribute. What was there goes last: that may run code. */
@@ -457,7 +465,7 @@ write_steps(PyObject *self, PyObject *middleware, PyObject *scope, int64_t durat
 static int
 is_whole(PyObject *self)
 {
-    for (int i = 0; i < N_ATTRIBUTES && places[i].owner == Exchange; i++)
+    for (int i = 0; i < N_ATTRIBUTES && attributes[i].owner == Exchange; i++)
         if (AT(self, i) == NULL)
             return 0;
     return 1;
@@ -562,8 +570,40 @@ static PyMethodDef send_method = {"send", send, METH_O, NULL};
 
 /* --- MeterMiddleware.__call__: what comes before the app's call, and after it */
 
-/* begin(middleware, scope, receive, send): the exchange and its token in the context, or
-   None where the request is to be served in Python. */
+/* Return the exchange that begins, what the app is given of it, and its token. */
+static PyObject *
+made(PyObject *middleware, PyObject *scope, PyObject *receive, PyObject *send)
+{
+    PyObject *exchange = NULL, *token = NULL, *receiving = NULL, *sending = NULL;
+    PyObject *all = NULL;
+    PyObject *start_ns = PyLong_FromLongLong(clock_ns(CLOCK_MONOTONIC));
+    PyObject *time_ms = PyLong_FromLongLong(clock_ns(CLOCK_REALTIME) / 1000000);
+    if (start_ns != NULL && time_ms != NULL
+        && PyDict_SetItem(scope, the_scope_key, start_ns) == 0) {
+        PyObject *fields[] = {AT(middleware, Metering_meter), start_ns, time_ms,
+                              middleware, scope, receive, send};
+        exchange = PyObject_Vectorcall(classes[Compiled], fields, 7, NULL);
+    }
+    /* As its attributes; looking for these would cost as much as calling them. */
+    if (exchange != NULL) {
+        receiving = PyMethod_New(the_receive, exchange);
+        sending = PyCFunction_NewEx(&send_method, exchange, NULL);
+    }
+    if (receiving != NULL && sending != NULL)
+        token = PyContextVar_Set(the_current_event, exchange);
+    if (token != NULL && add_to(&AT(the_traffic, Traffic_started), 1) == DONE)
+        all = PyTuple_Pack(4, exchange, receiving, sending, token);
+    Py_XDECREF(token);
+    Py_XDECREF(sending);
+    Py_XDECREF(receiving);
+    Py_XDECREF(exchange);
+    Py_XDECREF(time_ms);
+    Py_XDECREF(start_ns);
+    return all;
+}
+
+/* begin(middleware, scope, receive, send): what is made of that, or None where the request
+   is to be served in Python. */
 static PyObject *
 begin(PyObject *module, PyObject *const *given, Py_ssize_t n_given)
 {
@@ -583,24 +623,7 @@ begin(PyObject *module, PyObject *const *given, Py_ssize_t n_given)
         }
         Py_DECREF(answer);
     }
-    PyObject *exchange = NULL, *token = NULL, *both = NULL;
-    PyObject *start_ns = PyLong_FromLongLong(clock_ns(CLOCK_MONOTONIC));
-    PyObject *time_ms = PyLong_FromLongLong(clock_ns(CLOCK_REALTIME) / 1000000);
-    if (start_ns != NULL && time_ms != NULL
-        && PyDict_SetItem(scope, the_scope_key, start_ns) == 0) {
-        PyObject *fields[] = {AT(middleware, Metering_meter), start_ns, time_ms,
-                              middleware, scope, given[2], given[3]};
-        exchange = PyObject_Vectorcall(classes[Compiled], fields, 7, NULL);
-    }
-    if (exchange != NULL)
-        token = PyContextVar_Set(the_current_event, exchange);
-    if (token != NULL && add_to(&AT(the_traffic, Traffic_started), 1) == DONE)
-        both = PyTuple_Pack(2, exchange, token);
-    Py_XDECREF(token);
-    Py_XDECREF(exchange);
-    Py_XDECREF(time_ms);
-    Py_XDECREF(start_ns);
-    return both;
+    return made(middleware, scope, given[2], given[3]);
 }
 
 /* leave(exchange, token) */
@@ -848,18 +871,18 @@ static int
 find_places(void)
 {
     for (int i = 0; i < N_ATTRIBUTES; i++) {
-        PyObject *owner = classes[places[i].owner];
-        PyObject *found = PyObject_GetAttrString(owner, places[i].name);
+        PyObject *owner = classes[attributes[i].owner];
+        PyObject *found = PyObject_GetAttrString(owner, attributes[i].name);
         if (found == NULL)
             return -1;
         PyMemberDef *member = Py_IS_TYPE(found, &PyMemberDescr_Type)
             ? ((PyMemberDescrObject *)found)->d_member : NULL;
         Py_DECREF(found); /* its class has it */
-        if (member == NULL || member->type != T_OBJECT_EX) {
-            PyErr_Format(PyExc_TypeError, "%R has no slot %s", owner, places[i].name);
+        if (member == NULL || member->type != T_OBJECT_EX || member->offset > UINT16_MAX) {
+            PyErr_Format(PyExc_TypeError, "%R has no slot %s", owner, attributes[i].name);
             return -1;
         }
-        places[i].offset = member->offset;
+        places[i] = (uint16_t)member->offset;
     }
     return 0;
 }

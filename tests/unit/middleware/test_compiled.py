@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
     events: list[Any]
     sent: list[str]
     raised: list[str]
-    counted: list[object]
+    counted: list[Any]
 
 
 strange = st.one_of(
@@ -93,7 +93,7 @@ strange = st.one_of(
 bodies = st.one_of(
     st.binary(max_size=70),
     st.binary(max_size=5).map(bytearray),
-    st.binary(max_size=5).map(memoryview),
+    st.binary(max_size=5).map(lambda text: memoryview(text)),
     strange,
 )
 kinds = st.sampled_from(
@@ -140,14 +140,13 @@ messages = st.builds(
     st.sampled_from([dict, dict, dict, dict, Own, Broken]),
     st.sampled_from([None, None, None, None, "type", "body"]),
 )
-usual = st.sampled_from(
-    [
-        {"type": "http.response.start", "status": 200, "headers": []},
-        {"type": "http.response.body", "body": b"ab", "more_body": True},
-        {"type": "http.response.body", "body": b"hello"},
-        {"type": "http.response.body"},
-    ]
-)
+USUAL: Final[list[dict[str, Any]]] = [
+    {"type": "http.response.start", "status": 200, "headers": []},
+    {"type": "http.response.body", "body": b"ab", "more_body": True},
+    {"type": "http.response.body", "body": b"hello"},
+    {"type": "http.response.body"},
+]
+usual = st.sampled_from(USUAL)
 names = st.sampled_from(["tokens", "units", "seconds", Text("tokens"), "b\xe4d!", 5])
 amounts = st.one_of(
     st.integers(0, 9), st.sampled_from([2**62, 2**63 - 1, 2**63, -1, "1.5"]), strange
