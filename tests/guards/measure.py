@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from meterline.compiled import VARIABLE, native
 from tests.guards.ingest import EVENTS
 from tests.guards.request import REQUESTS
 from tests.guards.window import BEGIN, END, PROGRAM
@@ -22,6 +23,12 @@ ROOT: Final = Path(__file__).parents[2]
 BUDGET: Final = Path(__file__).with_name("budget.toml")
 SCRIPTS: Final = {"tests.guards.request": REQUESTS, "tests.guards.ingest": EVENTS}
 """Each with how many of its kind it serves or takes in."""
+IN_PYTHON: Final = " in Python"
+"""What is added to the name of a request that nothing compiled takes part in."""
+RUNS: Final = [
+    *((script, number, "") for script, number in SCRIPTS.items()),
+    ("tests.guards.request", REQUESTS, IN_PYTHON),
+]
 BARE: Final = "a bare request"
 """What the app alone costs: it is taken away from its other requests."""
 SYNCS: Final = ("fsync", "fdatasync")
@@ -54,22 +61,23 @@ def here() -> dict[str, str]:
         "python": ".".join(platform.python_version_tuple()[:2]),
         "machine": platform.machine(),
         "sqlite": sqlite3.sqlite_version,
+        "compiled": "no" if native is None else "yes",
     }
 
 
 def instructions(folder: Path) -> Costs:
     """Return how many instructions one takes; each script gets a folder in ``folder``."""
     costs: Costs = {}
-    for script, number in SCRIPTS.items():
-        place = folder / script
+    for script, number, way in RUNS:
+        place = folder / (script + way)
         place.mkdir()
         out = f"--callgrind-out-file={place}/out"
         valgrind = ("valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", out)
-        _run(valgrind, script, place)
+        _run(valgrind, script, place, way)
         totals = dict(_totals(place))
         bare = totals.pop(BARE, 0)
         for name, total in totals.items():
-            costs[name] = {"instructions": (total - bare) // number}
+            costs[name + way] = {"instructions": (total - bare) // number}
     return costs
 
 
@@ -84,26 +92,33 @@ def _totals(folder: Path) -> Iterator[tuple[str, int]]:
 def calls(folder: Path) -> Costs:
     """Return which system calls a thousand make, and how much these write."""
     costs: Costs = {}
-    for script, number in SCRIPTS.items():
-        place = folder / script
+    for script, number, way in RUNS:
+        place = folder / (script + way)
         place.mkdir()
         log = place / "calls"
-        written = _run(("strace", "-f", "-qq", "-o", str(log)), script, place)
+        written = _run(("strace", "-f", "-qq", "-o", str(log)), script, place, way)
         sizes = dict(line.split("\t") for line in written.splitlines())
         for name, made in _made(log):
             if name != BARE:
                 syncs = sum(made[call] for call in SYNCS)
                 n_calls = made.total() - made[WAITING]
                 counts = {"calls": n_calls, "syncs": syncs, "bytes": int(sizes[name])}
-                costs[name] = {of: n * 1_000 // number for of, n in counts.items() if n}
+                costs[name + way] = {
+                    of: n * 1_000 // number for of, n in counts.items() if n
+                }
     return costs
 
 
-def _run(program: tuple[str, ...], script: str, folder: Path) -> str:
+def _run(program: tuple[str, ...], script: str, folder: Path, way: str) -> str:
     done = subprocess.run(
         [*program, sys.executable, "-m", script, str(folder)],
         cwd=ROOT,
-        env={**os.environ, PROGRAM: program[0], "PYTHONHASHSEED": "0"},
+        env={
+            **os.environ,
+            PROGRAM: program[0],
+            "PYTHONHASHSEED": "0",
+            VARIABLE: "1" if way else "0",
+        },
         capture_output=True,
         text=True,
         check=False,
