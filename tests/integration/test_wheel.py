@@ -35,7 +35,7 @@ def _build(folder: Path, **environment: str) -> str:
             *(sys.executable, "-m", "build", "--wheel", "--no-isolation"),
             *("--outdir", str(folder), str(ROOT)),
         ],
-        env={**os.environ, **environment},
+        env={**os.environ, "METERLINE_PURE": "", **environment},
         check=True,
         capture_output=True,
         text=True,
