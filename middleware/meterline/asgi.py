@@ -211,7 +211,6 @@ if native is not None:
         current_event=current_event,
         scope_key=SCOPE_KEY,
         methods=METHODS,
-        has_left=inside.has_left,
         encode=encode,
         append=Writer.append,
         receive=Exchange.receive,

@@ -21,7 +21,6 @@
 #endif
 
 #define HEADER_BYTES 12 /* of a record: length, CRC and number; see wire.py */
-#define SHORT_BYTES 1024
 #define SUBJECT_CHARS_MAX 256
 #define QUANTITIES_MAX 32
 #define STATUS_MAX 999
@@ -54,8 +53,8 @@ enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; don
 
 /* What else `install` is given. */
 #define GIVEN(each) \
-    each(traffic) each(current_event) each(scope_key) each(methods) each(has_left) \
-    each(encode) each(append) each(receive) each(send) each(usual_resolver) each(good_names) \
+    each(traffic) each(current_event) each(scope_key) each(methods) each(encode) \
+    each(append) each(receive) each(send) each(usual_resolver) each(good_names) \
     each(get_asyncgen_hooks) each(hook) each(watch)
 
 /* Keys of scopes and messages, and methods of Python's. */
@@ -65,7 +64,7 @@ enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; don
     each(acquire) each(release) each(write) each(find_route) each(exact_subject) \
     each(note_unresolved) each(note_failure) each(is_excluded) each(_is_excluded) \
     each(leave_out) each(key_of) each(close) each(encoded) each(settle) \
-    each(_append_elsewhere)
+    each(_append_elsewhere) each(disconnected)
 
 #define CLASS_NUMBER(name) name,
 #define CLASS_NAME(name) #name,
@@ -471,6 +470,19 @@ is_whole(PyObject *self)
     return 1;
 }
 
+/* Tell whether a client has not left, as far as can be known; see `inside.has_left`. */
+static int
+is_surely_here(PyObject *receive)
+{
+    if (!PyMethod_Check(receive))
+        return PyFunction_Check(receive); /* is of no object that could say so */
+    PyObject *left = PyObject_GetAttr(PyMethod_GET_SELF(receive), text_disconnected);
+    int is_here = left != NULL ? left != Py_True : PyErr_ExceptionMatches(PyExc_AttributeError);
+    PyErr_Clear();
+    Py_XDECREF(left);
+    return is_here;
+}
+
 static int
 write_event(PyObject *self)
 {
@@ -489,14 +501,8 @@ write_event(PyObject *self)
     }
     int64_t start_ns = PyLong_AsLongLong(AT(self, Exchange_start_ns));
     int64_t duration_us = (clock_ns(CLOCK_MONOTONIC) - start_ns) / 1000;
-    if (duration_us > SLOW_US) {
-        PyObject *left = PyObject_CallOneArg(the_has_left, AT(self, Exchange_inner_receive));
-        if (left != Py_False) {
-            Py_XDECREF(left);
-            return left == NULL ? FAILED : write_in_python(self);
-        }
-        Py_DECREF(left);
-    }
+    if (duration_us > SLOW_US && !is_surely_here(AT(self, Exchange_inner_receive)))
+        return write_in_python(self);
     set(&AT(self, Exchange_method), Py_NewRef(method));
     Py_INCREF(middleware);
     Py_INCREF(scope);

@@ -72,6 +72,21 @@ class Broken(dict[Any, Any]):
         raise LookupError(name)
 
 
+class Cycle:
+    """A server's, of which a client may know that it has left, as uvicorn's."""
+
+    def __init__(self, disconnected: object) -> None:
+        if disconnected is not ...:
+            self.disconnected = disconnected
+
+    async def receive(self) -> Message:
+        return {"type": "http.request"}
+
+
+async def receive() -> Message:
+    return {"type": "http.request"}
+
+
 class Outcome(NamedTuple):
     """All that can be seen of a request from outside."""
 
@@ -167,6 +182,7 @@ steps = st.lists(
             st.just("scope"), st.sampled_from(["user", "state", "auth"]), strange
         ),
         st.tuples(st.just("skip")),
+        st.tuples(st.just("slow")),
         st.tuples(st.just("raise")),
     ),
     max_size=7,
@@ -237,6 +253,10 @@ def _do(step: tuple[Any, ...], scope: Scope, record: Callable[..., None]) -> Non
             scope[name] = given
         case ("skip",):
             meterline.skip()
+        case ("slow",):
+            event = current_event.get()
+            if isinstance(event, OpenEvent):
+                event.start_ns -= 2_000_000
         case _:
             raise RuntimeError("of the app")
 
@@ -284,6 +304,7 @@ def _served(
     record: Callable[..., None],
     given: dict[str, Any],
     odd: str | None,
+    receiving: Receive,
     script: list[tuple[Any, ...]],
     **options: Any,
 ) -> Outcome:
@@ -301,9 +322,6 @@ def _served(
     meter.open()
     meter.append = events.append
 
-    async def receive() -> Message:
-        return {"type": "http.request"}
-
     async def send(message: Message) -> None:
         sent.append(message)
 
@@ -311,7 +329,7 @@ def _served(
         scope = _with(odd, {**http_scope("/items/1"), **given})
         with contextlib.suppress(StopIteration):
             try:
-                way(middleware, scope, receive, send).__await__().send(None)
+                way(middleware, scope, receiving, send).__await__().send(None)
             except StopIteration:
                 raise
             except Exception as error:  # noqa: BLE001
@@ -329,6 +347,9 @@ def _served(
 @given(
     scopes,
     st.sampled_from([None, None, None, "type", "route", "method", "headers", "state"]),
+    st.sampled_from(
+        [receive, *(Cycle(left).receive for left in (True, False, 0, ...))]
+    ),
     steps,
     st.sampled_from(RESOLVERS),
     st.sampled_from([None, ["/items/2", 404], ["/items/1"], [200]]),
@@ -337,6 +358,7 @@ def _served(
 @example(
     {},
     None,
+    receive,
     [
         ("send", {"type": "http.response.start", "status": 200}),
         ("record", "tokens", 1),
@@ -351,6 +373,7 @@ def test_both_ways_make_the_same_of_a_request(
     place: Path,
     given: dict[str, Any],
     odd: str | None,
+    receiving: Receive,
     script: list[tuple[Any, ...]],
     subject: Resolver | None,
     exclude: list[str | int] | None,
@@ -359,8 +382,10 @@ def test_both_ways_make_the_same_of_a_request(
     options = {"subject": subject, "exclude": exclude, "idempotency_header": retries}
     record = compiled.in_python["record"]
 
-    one = _served(place, IN_PYTHON, record, given, odd, script, **options)
-    other = _served(place, COMPILED, meterline.record, given, odd, script, **options)
+    one = _served(place, IN_PYTHON, record, given, odd, receiving, script, **options)
+    other = _served(
+        place, COMPILED, meterline.record, given, odd, receiving, script, **options
+    )
 
     assert one == other
 
@@ -369,9 +394,6 @@ def test_what_is_appended_are_records_one_behind_the_other(tmp_path: Path) -> No
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b"hello"})
-
-    async def receive() -> Message:
-        return {"type": "http.request"}
 
     async def send(message: Message) -> None:
         pass
