@@ -57,7 +57,8 @@ def _is_for_this_interpreter() -> bool:
         sys.platform == "linux"  # its clock is the one of ``time.perf_counter_ns``
         and sys.implementation.name == "cpython"
         and not sysconfig.get_config_var("Py_GIL_DISABLED")
-        and os.environ.get("METERLINE_PURE", "") in ("", "0")
+        and os.environ.get("METERLINE_PURE", "").lower()
+        in ("", "0", "false", "no", "off")
     )
 
 
