@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from tests.fault.fleet_simulator import played
-from tests.fault.host import rounds
-from tests.fault.sim_fleet import FleetWorld
+from tests.fault.host import IS_SOAK, rounds
+from tests.fault.sim_fleet import KINDS, USAGE, FleetWorld
 from tests.fault.sim_wire import Wire
 
 FRAMES: Final = 9  # of a short session: the greeting, and some of what follows
@@ -38,9 +38,8 @@ class FrameWorld(FleetWorld):
     ) -> None:
         """Have the next session end behind a frame, while events come."""
         self.note(f"{frames}, {'stalls' if stalls else 'cut'}")
-        wire = Wire(
-            self.wires_chance, frames=frames, stalls=stalls, is_slow=frames[0] == 2
-        )
+        is_slow = IS_SOAK or frames[0] == 2
+        wire = Wire(self.wires_chance, frames=frames, stalls=stalls, is_slow=is_slow)
         self.next_wires.append(wire)
         self.used[-1].cut()
         (edge,) = self.edges
@@ -56,7 +55,7 @@ class FrameWorld(FleetWorld):
                 await asyncio.sleep(0.5)
 
 
-@pytest.mark.parametrize("kind", ["", 'forward = "usage"\n'])
+@pytest.mark.parametrize("kind", KINDS if IS_SOAK else ["", USAGE])
 def test_a_wire_that_ends_behind_any_frame_counts_each_event_once(kind: str) -> None:
     async def play(world: FrameWorld) -> None:
         world.is_calm = True
