@@ -305,3 +305,36 @@ def returning(found: list[RollUp]) -> Callable[[Tx], Awaitable[list[RollUp]]]:
         return found
 
     return list_roll_ups
+
+
+@pytest.mark.parametrize("keys", ["", USAGE])
+async def test_what_is_stored_while_the_centre_is_away_for_a_day_is_filed_by_the_hour(
+    world: World, archive: str, keys: str
+) -> None:
+    async with world.centre(N + archive):
+        pass  # which makes the token
+    async with world.edge(keys=keys, more=archive + RETENTION) as edge:
+        for hour in range(24):
+            await edge.ship(numbers(hour // 2, first_seq=hour + 1))
+            world.clock.time_ms += HOUR_MS
+            assert await filing(edge).run() == 0  # not before the centre has it
+        async with world.centre(N + archive) as centre:
+            await until_sum(centre, int("2" * 12))
+            await until_all_is_filed(centre, edge)
+
+            written = await files_at(edge, OWN)
+            stored = [one.learned_ms // HOUR_MS for one in written]
+            assert stored == sorted(set(stored))  # each hour is one file
+            assert len(stored) >= 24
+            span = {"start": "2026-11-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"}
+            if keys:  # what is sent as it is, stands in the centre's ledger
+                shown = await all_pages(centre, "/v1/edge-events", **span)
+                assert [one["quantities"]["n"] for one in shown] == [
+                    10 ** (hour // 2) for hour in range(24)
+                ]
+                assert all(one["file"] for one in shown)
+    for name in ("one", "centre"):
+        report = await verified_with(
+            world.folder / name / "meterline.db", world.folder / "archive"
+        )
+        assert report.findings == []
