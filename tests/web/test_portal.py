@@ -3,6 +3,7 @@ import csv
 import hmac
 import io
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -257,7 +258,14 @@ async def test_days_are_those_of_the_customers_own_calendar(open_web: OpenWeb) -
         token = portal_token("globex", key=web.parts.portal_key, now_s=late_ms // 1000)
         answer = await web.http.get("/portal/usage.csv", params={"token": token})
         page = await web.http.get("/portal", params={"token": token}, headers=HTML)
+        ours = await web.http.get("/customers/globex", headers=HTML)
 
+    # An operator who is asked sees the days that the customer sees.
+    (chart,) = re.findall(r'id="usage-chart".*?</figure>', ours.text, re.DOTALL)
+    assert "2 api_calls by day in Asia/Kathmandu" in chart
+    for day, n in (("05", "0"), ("06", "1"), ("07", "1")):
+        row = rf'<th scope="row">2026-11-{day}</th><td class="num">{n}</td>'
+        assert re.search(row, chart), day
     assert '<th scope="col">Day (Asia/Kathmandu)</th>' in page.text
     assert '<th scope="row">2026-11-07</th>' in page.text
     assert "UTC" not in page.text

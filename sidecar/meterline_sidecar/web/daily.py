@@ -1,6 +1,7 @@
 """What a customer used day by day, on their own calendar."""
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -9,7 +10,7 @@ from meterline_pricing import Period
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.decimals import Number
-from meterline_sidecar.meters import AGGREGATIONS
+from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -51,12 +52,21 @@ def today_of(parts: Parts, customer: Customer) -> date:
 
 
 async def read_daily(
-    parts: Parts, tx: Tx, at: Counted, customer: Customer, period: Period
+    parts: Parts,
+    tx: Tx,
+    at: Counted,
+    customer: Customer,
+    period: Period,
+    *,
+    meters: Iterable[Meter] | None = None,
 ) -> dict[str, Series]:
     """Return each meter's usage by day of the customer's own calendar.
 
     Each day stands at its midnight in UTC, wherever it began for the customer: charts
     then show its date. Days that are still to come have no value.
+
+    Args:
+        meters: only these.
     """
     calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
     first, last = calendar.day(period.start), calendar.day(period.end - 1)
@@ -80,7 +90,7 @@ async def read_daily(
     days = dict(zip(midnights, spans, strict=True))
     today_ms = _midnight_ms(today_of(parts, customer))
     found_by_meter: dict[str, Series] = {}
-    for meter in parts.meters:
+    for meter in parts.meters if meters is None else meters:
         if AGGREGATIONS[meter.aggregation].is_distinct:
             series = await unique_series(
                 tx, at, meter, days, step_ms=DAY_MS, customer=customer.id

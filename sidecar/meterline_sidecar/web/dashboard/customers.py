@@ -11,12 +11,10 @@ from starlette.responses import RedirectResponse, Response
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
-from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
-from meterline_sidecar.usage.series import aligned, read_series
 from meterline_sidecar.web.answers.credits import NewCredit
 from meterline_sidecar.web.api.account import read_account
 from meterline_sidecar.web.api.credit import CreditsQuery, credits_shown, grant_credit
@@ -26,6 +24,7 @@ from meterline_sidecar.web.api.edge_events import (
     list_line_edge_events,
 )
 from meterline_sidecar.web.api.explain import ExplainQuery, explain_invoice
+from meterline_sidecar.web.daily import read_daily
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import author_of, read_query
@@ -35,7 +34,6 @@ from meterline_sidecar.web.query import (
     MonthName,
     find_customer,
     invoice_period,
-    whole_windows,
 )
 from meterline_sidecar.web.view.charts import Figure, figure_of
 from meterline_sidecar.web.view.render import render
@@ -176,17 +174,16 @@ async def customer(request: Request) -> Response:
 async def _by_day(
     parts: Parts, tx: Tx, at: Counted, meter: Meter, customer: Customer, period: Period
 ) -> Figure:
-    """Return the chart of a customer's usage of a meter in a period."""
-    series = await read_series(
-        tx,
-        at,
+    """Return the chart of a customer's usage of a meter in a period, as they see it."""
+    daily = await read_daily(parts, tx, at, customer, period, meters=(meter,))
+    zone = customer.time_zone
+    return figure_of(
         meter,
-        aligned(whole_windows(period), DAY_MS),
-        step_ms=DAY_MS,
-        customer=customer.id,
+        daily[meter.name],
+        names=parts.config.names,
+        when=f"by day in {zone}",
+        zone=zone,
     )
-    series = series.begun_by(parts.clock.now_ms())
-    return figure_of(meter, series, names=parts.config.names, when="by day in UTC")
 
 
 class CreditForm(msgspec.Struct, frozen=True, kw_only=True):
