@@ -165,8 +165,8 @@ async def find_document(tx: Tx, number: str) -> Document:
     row = None if named is None else await store.numbered(tx, *named)
     if row is None:
         raise NoSuchThing(
-            f"no invoice or credit note {number[:60]!r}; `meterline invoices`"
-            " lists all, and so does the page Invoices"
+            f"no invoice or credit note {number[:60]!r}; the page Invoices,"
+            " `meterline invoices` and GET /v1/invoices list all"
         )
     return document_of(row)
 
