@@ -161,11 +161,15 @@ class Bill:
                 draft.paid += part
 
     def scope(self, on: Sequence[str] = ()) -> list[Draft]:
-        """Return the lines of some rate cards, or of all; never those that take."""
+        """Return the lines of some rate cards, or of all; never those that take.
+
+        Taxes are of no rate card, and of all.
+        """
         return [
             draft
             for draft in self.drafts
-            if not draft.takes and (not on or self.name_of(draft) in on)
+            if not draft.takes
+            and (not on or (draft.kind != "tax" and self.name_of(draft) in on))
         ]
 
     def lines_of(self, key: str) -> list[Draft]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from meterline_pricing.errors import PricingError
-from meterline_pricing.plan import SCOPED, Plan, RateCard
+from meterline_pricing.plan import OF_NO_PRICE, SCOPED, Plan, RateCard
 from meterline_pricing.terms import Coupon, Credit, Discount, Tax
 
 SHARED: Final = (
@@ -23,8 +23,9 @@ def combined(plans: Sequence[Plan]) -> Plan:
     """Return plans that hold at one time as one, with all their prices.
 
     What a plan has beside its prices is for its own prices, but for taxes that all
-    have alike, and what the first one has for all of them together. A name that two
-    of them have is told apart by the plan's.
+    have alike, and what the first one has for all of them together; what is missing
+    from a minimum of it is taxed and discounted as its prices are. A name that two of
+    them have is told apart by the plan's.
 
     Args:
         plans: the first one is what the others come on top of.
@@ -119,8 +120,15 @@ def _terms(
         replace(
             term,
             name=term.name if names[term.name] == 1 else f"{term.name} ({plan.name})",
-            on=tuple(of[name] for name in term.on or of),
+            on=tuple(of[name] for name in term.on) or own,
         )
         for plan, of in zip(plans, renamed, strict=True)
+        if (own := (*of.values(), *_beside_prices(plan)))
         for term in getattr(plan, field)
     )
+
+
+def _beside_prices(plan: Plan) -> tuple[str, ...]:
+    """Return what stands for lines of no price, where a plan may have some."""
+    has_some = plan.minimum_spend is not None or plan.commitment is not None
+    return (OF_NO_PRICE,) if has_some else ()

@@ -186,7 +186,7 @@ class Plan(Checked, frozen=True, kw_only=True):
             terms: tuple[Discount | Coupon | Credit | Tax, ...] = getattr(self, field)
             for i, term in enumerate(terms):
                 for j, name in enumerate(term.on):
-                    if name not in names:
+                    if name not in names and name != OF_NO_PRICE:
                         key = f"{field}[{i}].on[{j}]"
                         problems.append(Problem(unknown("price", name, names), key))
         for i, discount in enumerate(self.discounts):
@@ -237,6 +237,8 @@ class Plan(Checked, frozen=True, kw_only=True):
 
 FREE_TRIAL: Final = Discount(name="free trial", percent=100)
 TRIAL_DAYS_MAX: Final = 3_650
+OF_NO_PRICE: Final = ""
+"""Stands in ``on`` for what belongs to no price, such as a minimum of all together."""
 SCOPED: Final = ("discounts", "coupons", "credits", "taxes")
 
 

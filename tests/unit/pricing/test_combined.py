@@ -92,6 +92,46 @@ def test_taxes_that_all_have_are_charged_once_on_everything() -> None:
     assert drawn.tax == 6
 
 
+@pytest.mark.parametrize(
+    "beside", [{"minimum_spend": 100}, {"commitment": Commitment(amount=100)}]
+)
+@pytest.mark.parametrize("taxes", [(), (Tax(name="reduced", percent=7),)])
+def test_what_is_missing_from_a_minimum_is_taxed_as_the_plan_that_has_it(
+    beside: dict[str, Any], taxes: tuple[Tax, ...]
+) -> None:
+    base = plan("base", "calls", taxes=(Tax(name="VAT", percent=19),), **beside)
+    addon = plan("addon", "mails", fee=10, taxes=taxes)
+
+    drawn = invoice(combined([base, addon]), {"calls": 20})
+
+    amounts = {line.name: line.amount for line in drawn.lines if line.kind == "tax"}
+    assert amounts["VAT"] == Decimal("17.10")  # of 20 and the missing 70
+    assert drawn.total == 100 + Decimal("17.10") + amounts.get("reduced", 0)
+
+
+def test_a_coupon_and_a_credit_of_the_first_plan_pay_for_its_minimum_too() -> None:
+    base = plan(
+        "base",
+        "calls",
+        minimum_spend=100,
+        coupons=(Coupon(amount=30),),
+        credits=(Credit(amount=500),),
+    )
+    addon = plan("addon", "mails", fee=10)
+
+    drawn = invoice(combined([base, addon]), {"calls": 20})
+
+    assert (int(drawn.coupons), int(drawn.credits), int(drawn.total)) == (30, 60, 10)
+
+
+def test_terms_of_a_plan_without_prices_are_for_nothing() -> None:
+    bare = Plan(name="bare", currency="usd", taxes=(Tax(percent=50),))
+
+    drawn = invoice(combined([plan("base", "calls"), bare]), {"calls": 20})
+
+    assert (int(drawn.tax), int(drawn.total)) == (0, 20)
+
+
 def test_a_tax_of_one_plan_is_on_its_prices() -> None:
     both = combined([plan("base", "calls", taxes=(VAT,)), plan("addon", "tokens")])
 
