@@ -25,7 +25,8 @@ def combined(plans: Sequence[Plan]) -> Plan:
     What a plan has beside its prices is for its own prices, but for taxes that all
     have alike, and what the first one has for all of them together; what is missing
     from a minimum of it is taxed and discounted as its prices are. A name that two of
-    them have is told apart by the plan's.
+    them have is told apart by the plan's; of discounts, coupons, credits and taxes the
+    first one keeps it.
 
     Args:
         plans: the first one is what the others come on top of.
@@ -115,11 +116,17 @@ def _terms(
         plan.taxes == taxes and not any(tax.on for tax in plan.taxes) for plan in plans
     ):
         return taxes
-    names = Counter(term.name for plan in plans for term in getattr(plan, field))
+    # The first to have a name keeps it: what was used of a credit is known by that.
+    firsts: dict[str, str] = {}
+    for plan in plans:
+        for term in getattr(plan, field):
+            firsts.setdefault(term.name, plan.name)
     return tuple(
         replace(
             term,
-            name=term.name if names[term.name] == 1 else f"{term.name} ({plan.name})",
+            name=term.name
+            if firsts[term.name] == plan.name
+            else f"{term.name} ({plan.name})",
             on=tuple(of[name] for name in term.on) or own,
         )
         for plan, of in zip(plans, renamed, strict=True)

@@ -1,5 +1,6 @@
 """Several plans of a customer: files, API, invoice, documents and pages."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.producer import event
 from tests.sidecar_process import METERLINE
 from tests.web.conftest import OpenWeb, configure
 from tests.web.test_closing import closed_at
+from tests.web.test_final import BASIC, CALLS, Desk, customer
 from tests.web.test_periods import MONDAY_MS
 
 TOKENS = """
@@ -152,3 +154,30 @@ async def test_the_first_one_without_dates_is_the_plan(open_web: OpenWeb) -> Non
 
         assert shown["plan"] == "starter"
         assert [held["plan"] for held in shown["plans"]] == ["addon"]
+
+
+async def test_a_credit_is_not_there_again_as_a_plan_with_one_comes_beside(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    credit = "[[plan.credit]]\namount = 100\n"
+    support = '[[plan]]\nname = "support"\ncurrency = "usd"\n' + credit
+    support += '[[plan.price]]\nname = "support"\nmodel = "flat"\namount = 30\n'
+    pricing = BASIC.replace("0.01", "1") + credit + support
+    async with open_web(meterline=CALLS, pricing="") as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-15T12:00:00Z")
+        await desk.load(CALLS + customer(), pricing)
+        await desk.use("2026-11-10T00:00:00Z", 80)
+        desk.clock("2026-12-01T12:00:00Z")
+        assert (await desk.close("2026-11"))["due"] == "0.00"
+
+        beside = 'plans = [{ plan = "support" }]'
+        await desk.load(CALLS + customer(more=beside), pricing)
+        await desk.use("2026-12-01T11:00:00Z", 80)
+        december = (await desk.invoice("2026-12"))["invoice"]
+
+    paid = [
+        (x["name"], x["amount"]) for x in december["lines"] if x["kind"] == "credit"
+    ]
+    assert paid == [("credit", "-20.00"), ("credit (support)", "-30.00")]
+    assert december["total"] == "60.00"

@@ -69,7 +69,7 @@ def test_what_is_agreed_beside_prices_is_for_those_of_its_plan() -> None:
 def test_terms_of_one_name_are_told_apart() -> None:
     both = combined([plan("base", "calls", **ONCE), plan("addon", "tokens", **ONCE)])
 
-    assert [credit.name for credit in both.credits] == ["pack (base)", "pack (addon)"]
+    assert [credit.name for credit in both.credits] == ["pack", "pack (addon)"]
 
 
 def test_terms_that_name_prices_still_do() -> None:
