@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-OBJECTS: Final = 100_000
+OBJECTS: Final = 1_000_000
 """After how many new objects it looks for cycles, of which rows have none: with its own
 700, looking takes a third of all the time that a verification does."""
 
