@@ -84,6 +84,11 @@ class NotInstalled(MeterlineError):
     """It needs what is not installed here; the text says what to install."""
 
 
+def installing(extra: str) -> str:
+    """Return the command that installs what an extra of this package brings."""
+    return f"pip install 'meterline[sidecar,{extra}]'"
+
+
 class BeingCorrected(MeterlineError):
     """Usage is in the middle of a correction, which is written in parts."""
 

@@ -39,7 +39,7 @@ def written_for(locale: str | None) -> Generator[None]:
 def why_unknown(locale: str) -> str | None:
     """Return why nothing can be written for a locale; ``None``: it can be."""
     if find_spec(PACKAGE) is None:
-        return "it takes Babel: install `meterline[sidecar,locale]`"
+        return "it takes Babel: pip install 'meterline[sidecar,locale]'"
     unknown: Any = import_module(f"{PACKAGE}.core").UnknownLocaleError
     try:
         _parsed(locale)

@@ -5,7 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from meterline_sidecar.errors import NotInstalled
+from meterline_sidecar.errors import NotInstalled, installing
 
 PACKAGE: Final = "weasyprint"
 LIBRARIES: Final = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
@@ -25,9 +25,7 @@ def pdf_of(html: str) -> bytes:
         NotInstalled: WeasyPrint, or a library that it needs, is not there.
     """
     if find_spec(PACKAGE) is None:
-        raise NotInstalled(
-            "a PDF is made by WeasyPrint: install `meterline[sidecar,pdf]`"
-        )
+        raise NotInstalled(f"a PDF is made by WeasyPrint: {installing('pdf')}")
     try:
         weasyprint: Any = import_module(PACKAGE)
     except OSError as error:

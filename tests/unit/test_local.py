@@ -73,4 +73,4 @@ def test_what_is_no_locale_is_said_and_what_is_missing(
     assert why_unknown("de-CH") is None
     assert "no such locale" in str(why_unknown("xx-YY"))
     monkeypatch.setitem(sys.modules, "babel", None)
-    assert "install `meterline[sidecar,locale]`" in str(why_unknown("de-CH"))
+    assert "pip install 'meterline[sidecar,locale]'" in str(why_unknown("de-CH"))

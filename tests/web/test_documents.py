@@ -316,7 +316,7 @@ async def test_without_the_extra_a_pdf_says_what_to_install(
     answer = await desk.web.http.get("/v1/invoices/INV-0001.pdf")
 
     assert answer.status_code == 503
-    assert "install `meterline[sidecar,pdf]`" in answer.json()["detail"]
+    assert "pip install 'meterline[sidecar,pdf]'" in answer.json()["detail"]
 
 
 def test_nothing_is_fetched_for_a_pdf(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """What is odd about a configuration that can be read: probably not what was meant."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from meterline_pricing import Catalogue, PricingError
 from meterline_pricing.tools import findings
+from meterline_sidecar.config.places import BUCKET
 from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.config.stripe import STRIPE_KEY_VARIABLE
+from meterline_sidecar.errors import installing
 
 FOR_OTHERS: Final = 0o007
 
@@ -27,8 +30,21 @@ def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
     if config.seller != SellerConfig() and not config.seller.name:
         yield "seller.name is missing: invoices do not say who sends them"
     yield from _secrets("centre", config.centre, ("token_file", "tls_key"))
+    yield from _extras(config)
     yield from _stripe(config, environment)
     yield from _prices(config.catalogue)
+
+
+def _extras(config: Config) -> Iterator[str]:
+    """Yield what the sidecar will need and nobody has installed here."""
+    url = config.archive.url
+    wanted = (
+        ("archive.url is a bucket", "obstore", "archive", url and BUCKET in url),
+        ("sidecar.database is on a server", "asyncpg", "centre", config.server),
+    )
+    for said, package, extra, is_wanted in wanted:
+        if is_wanted and find_spec(package) is None:
+            yield f"{said}, which needs {package} where the sidecar runs: {installing(extra)}"
 
 
 def _stripe(config: Config, environment: Mapping[str, str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 from meterline.llm import tokens
 from meterline_pricing.toml.llm_shapes import BY_CATALOGUE, ByCatalogue, Model
 from meterline_pricing.toml.source import Source, Table
+from meterline_sidecar.errors import installing
 
 PACKAGE: Final = "genai-prices"
 CURRENCY: Final = "usd"
@@ -80,7 +81,7 @@ def _prices(
     try:
         catalogue = import_module("genai_prices.data_snapshot").get_snapshot()
     except ImportError:
-        table.report(None, f"needs {PACKAGE}: pip install 'meterline[sidecar,llm]'")
+        table.report(None, f"needs {PACKAGE}: {installing('llm')}")
         return
     costs: list[tuple[Model, Any]] = []
     for i, model in enumerate(said.models):

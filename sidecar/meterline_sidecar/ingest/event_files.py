@@ -16,6 +16,7 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any, BinaryIO, Final, NamedTuple, Self, cast
 
@@ -189,7 +190,7 @@ class EventFile:
                 if find_spec(ZSTD.partition(".")[0]) is None:
                     raise BadFile(
                         f"{self.path}: this Python does not read Zstandard (3.14 does);"
-                        f" run: zstd -dc {self.path} | meterline import -"
+                        f" run: zstd -dc {quote(str(self.path))} | meterline import -"
                     )
                 zstd: Any = importlib.import_module(ZSTD)
                 opened: BinaryIO = self._open.enter_context(zstd.open(raw))

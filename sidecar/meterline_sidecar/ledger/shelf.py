@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from meterline_sidecar.config.places import BUCKET
-from meterline_sidecar.errors import ArchiveFailed
+from meterline_sidecar.errors import ArchiveFailed, installing
 from meterline_sidecar.files import replace_file, scratch_of, sync
 from meterline_sidecar.small_file import read_small_file
 
@@ -170,7 +170,7 @@ class BucketShelf:
     ) -> Any:
         if find_spec(PACKAGE) is None:
             raise ArchiveFailed(
-                f"{self.place} is a bucket: install `meterline[sidecar,archive]`"
+                f"{self.place} is a bucket, which needs obstore: {installing('archive')}"
             )
         # In a thread: what obstore leaves behind of its own waiting may bring down an
         # interpreter that ends.

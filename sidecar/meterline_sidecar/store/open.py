@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from meterline_sidecar.config.postgres import PostgresUrl
-from meterline_sidecar.errors import NotInstalled
+from meterline_sidecar.errors import NotInstalled, installing
 from meterline_sidecar.store.port import Ledger, LedgerReader
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
 
@@ -86,6 +86,6 @@ async def copy_ledger(
 def _postgres() -> Any:
     if find_spec("asyncpg") is None:
         raise NotInstalled(
-            "a ledger on PostgreSQL needs asyncpg: pip install 'meterline[centre]'"
+            f"a ledger on PostgreSQL needs asyncpg: {installing('centre')}"
         )
     return import_module(POSTGRES)

@@ -1,5 +1,6 @@
 """What ``meterline check`` finds odd about a configuration that can be read."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,35 @@ def test_a_sound_configuration_gets_no_advice(tmp_path: Path) -> None:
     seller = '[seller]\nname = "Example Ltd"\n'
     assert told(tmp_path, METER + customer + seller) == []
     assert told(tmp_path, METER + customer + SEND, METERLINE_STRIPE_API_KEY="k") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "package", "extra"),
+    [
+        ('[archive]\nurl = "s3://bucket/path"\n', "obstore", "archive"),
+        (
+            '[sidecar]\nrole = "centre"\ndatabase = "postgresql://m@db/meterline"\n'
+            '[centre]\nlisten = "127.0.0.1:8271"\ntls_certificate = "c.pem"\ntls_key = "k.pem"\n',
+            "asyncpg",
+            "centre",
+        ),
+    ],
+)
+def test_what_is_configured_and_not_installed_is_told_with_the_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    package: str,
+    extra: str,
+) -> None:
+    customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
+    assert told(tmp_path, text + METER + customer) == []
+
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not there
+    (line,) = told(tmp_path, text + METER + customer)
+
+    assert f"needs {package} where the sidecar runs" in line
+    assert line.endswith(f": pip install 'meterline[sidecar,{extra}]'")
 
 
 def test_what_is_sent_by_invoice_alone_gets_no_advice(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from meterline_sidecar.errors import ArchiveFailed
+from meterline_sidecar.errors import ArchiveFailed, installing
 
 PACKAGE: Final = "duckdb"
 ROWS_AT_ONCE: Final = 2_000
@@ -103,7 +103,7 @@ def _run(statement: str) -> list[tuple[Any, ...]]:
 def _connected() -> Generator[Any]:
     if not is_installed():
         raise ArchiveFailed(
-            "it is Parquet, which DuckDB reads: install `meterline[sidecar,archive]`"
+            f"it is Parquet, which DuckDB reads: {installing('archive')}"
         )
     duckdb: Any = import_module(PACKAGE)
     try:
