@@ -8,6 +8,7 @@ own in a log, and a spreadsheet takes a cell that begins with ``=`` for a formul
 import logging
 import re
 import textwrap
+import time
 from types import TracebackType
 from typing import Final, TextIO
 
@@ -90,7 +91,14 @@ class PrintableStream:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Log lines that nobody else can begin: what an error says of itself is indented."""
+    """Log lines that nobody else can begin: what an error says of itself is indented.
+
+    Their times are UTC, as those of events and commands are.
+    """
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line itself."""

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+import time
 
 import pytest
 
@@ -105,6 +106,19 @@ def test_a_line_of_the_log_is_one_line_whoever_wrote_it() -> None:
     assert first == "ERROR refused x\\u000aERROR no"
     assert all(line.startswith("  ") for line in others)
     assert not any("\x1b" in line for line in others)
+
+
+def test_the_times_of_log_lines_are_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/St_Johns")
+    time.tzset()
+    try:
+        record = logging.makeLogRecord({"created": 1_793_966_400.25, "msecs": 250})
+        line = PrintableFormatter("%(asctime)s").format(record)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert line == "2026-11-06T12:00:00.250Z"
 
 
 def test_no_name_turns_the_amounts_behind_it() -> None:

@@ -79,7 +79,8 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         Path,
         Meta(
             description="Where the apps keep events until they are acked; the sidecar "
-            "drains what dead workers leave there.",
+            "drains what dead workers leave there. Each sidecar of a host needs one of "
+            "its own.",
             extra={
                 "default": '`"STATE/spool"`',
                 "variable": "METERLINE_SPOOL_DIR",

@@ -64,6 +64,6 @@ def _process_with(link: str, proc: Path) -> str | None:
         with contextlib.suppress(OSError):  # it ended meanwhile, or is another user's
             if any(str(fd.readlink()) == link for fd in (folder / "fd").iterdir()):
                 words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-                command = b" ".join(words).decode(errors="replace")
+                command = " ".join(b" ".join(words).decode(errors="replace").split())
                 return f"process {folder.name} ({command[:COMMAND_CHARS_MAX]})"
     return None

@@ -46,6 +46,23 @@ def test_an_address_that_is_not_of_this_machine_is_refused_as_such() -> None:
         bind("192.0.2.1:8270")
 
 
+def test_the_command_of_who_has_a_port_is_one_line(tmp_path: Path) -> None:
+    process = tmp_path / "4711"
+    process.joinpath("fd").mkdir(parents=True)
+    process.joinpath("cmdline").write_bytes(
+        b"python\0-c\0import time\n\ntime.sleep(9)\0"
+    )
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        inode = Path(f"/proc/self/fd/{other.fileno()}").readlink()
+        process.joinpath("fd", "3").symlink_to(inode)
+
+        told = holder_of(other.getsockname()[1], proc=tmp_path)
+
+    assert told == "process 4711 (python -c import time time.sleep(9))"
+
+
 def test_of_another_users_process_the_user_is_named(taken: int, tmp_path: Path) -> None:
     assert "a process of the user " in holder_of(taken, proc=tmp_path)
 
