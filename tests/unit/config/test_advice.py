@@ -56,6 +56,7 @@ def test_what_is_configured_and_not_installed_is_told_with_the_command(
     extra: str,
 ) -> None:
     customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
+    (tmp_path / "k.pem").touch(0o600)
     assert told(tmp_path, text + METER + customer) == []
 
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not there
