@@ -7,14 +7,13 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextvars import copy_context
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -280,15 +279,6 @@ def _app(
     return app
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
-    """Yield where meters of this module have their one spool; no sidecar is there."""
-    folder = tmp_path_factory.mktemp("spool")
-    with meterline.Meter(socket=folder / "s", spool_dir=folder / "spool") as meter:
-        meter.open()
-        yield folder
-
-
 def _plain(value: object) -> object:
     """Return an event without its times, and all else as text."""
     if isinstance(value, bytes):
@@ -369,7 +359,7 @@ def _served(
     None,
     None,
 )
-def test_both_ways_make_the_same_of_a_request(
+def _compare(
     place: Path,
     given: dict[str, Any],
     odd: str | None,
@@ -388,6 +378,13 @@ def test_both_ways_make_the_same_of_a_request(
     )
 
     assert one == other
+
+
+def test_both_ways_make_the_same_of_a_request(tmp_path: Path) -> None:
+    # One is open all the time, so that all share its spool; no sidecar is there.
+    with meterline.Meter(socket=tmp_path / "s", spool_dir=tmp_path / "spool") as meter:
+        meter.open()
+        _compare(tmp_path)
 
 
 def test_what_is_appended_are_records_one_behind_the_other(tmp_path: Path) -> None:
