@@ -32,8 +32,11 @@ def _loaded() -> ModuleType | None:
     except ImportError as error:
         troubles.add(f"the compiled part cannot be loaded: {words(error)}")
         return None
+    crc = module.take()
+    if crc is None:  # somebody else in this process has it
+        return None
     source = Path(__file__).with_name("native.c")  # in a checkout
-    if source.is_file() and crc32(source.read_bytes()) != module.SOURCE_CRC:
+    if source.is_file() and crc32(source.read_bytes()) != crc:
         troubles.add(STALE)
         return None
     return module

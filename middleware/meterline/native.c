@@ -920,7 +920,20 @@ install(PyObject *module, PyObject *nothing, PyObject *names)
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
+/* take(): the CRC of this text, for whoever asks first, and None for all others. There is
+   one set of classes here: another interpreter in this process must not bring its own. */
+static PyObject *
+take(PyObject *module, PyObject *nothing)
+{
+    static int is_taken;
+    if (is_taken)
+        Py_RETURN_NONE;
+    is_taken = 1;
+    return PyLong_FromLongLong(SOURCE_CRC);
+}
+
 static PyMethodDef functions[] = {
+    {"take", take, METH_NOARGS, NULL},
     {"begin", (PyCFunction)(void (*)(void))begin, METH_FASTCALL, NULL},
     {"leave", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, NULL},
     {"header_resolver", header_resolver, METH_VARARGS, NULL},
@@ -943,8 +956,5 @@ PyInit_native(void)
         || (zero = PyLong_FromLong(0)) == NULL)
         return NULL;
     make_crc_table();
-    PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddIntConstant(module, "SOURCE_CRC", SOURCE_CRC) < 0)
-        Py_CLEAR(module);
-    return module;
+    return PyModule_Create(&definition);
 }
