@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meterline_sidecar.store.edge.alike import alike_of
-from meterline_sidecar.store.edge.fact_columns import of_events
+from meterline_sidecar.store.edge.fact_columns import FactColumns, of_events
 from meterline_sidecar.store.edge.usage import EventFacts
 
 WINDOW_MS: Final = 900_000
@@ -16,8 +16,9 @@ SKIPPED: Final = 1 << 4
 FEW: Final = st.integers(0, 2)
 MANY: Final = st.sampled_from([0, 1, 255, 256, 65_536, 1 << 24, 1 << 40])
 TEXTS: Final = st.sampled_from([None, '{"n":1}', '{"n":2}'])
+TIMES: Final = st.integers(0, 3 * WINDOW_MS) | st.integers(0, 200 * WINDOW_MS)
 FACTS: Final = st.tuples(
-    st.integers(0, 200 * WINDOW_MS) | st.integers(0, 2 * WINDOW_MS),
+    TIMES,
     *(FEW, FEW | MANY, FEW | MANY, st.sampled_from([200, 404])),
     *(MANY, FEW, MANY),
     st.sampled_from([0, 0, 1, SKIPPED]),
@@ -29,6 +30,23 @@ DIFFER_IN_ALL: Final = [
 ]
 
 
+@st.composite
+def some_alike(draw: st.DrawFn) -> list[tuple[Any, ...]]:
+    """Return events that mostly differ in their time and in their subject alone."""
+    sorts = draw(st.lists(FACTS, min_size=1, max_size=2))
+    subjects = draw(st.lists(MANY, min_size=1, max_size=2))
+    which = st.tuples(TIMES, st.sampled_from(sorts), st.sampled_from(subjects))
+    drawn = draw(st.lists(which, min_size=1, max_size=20))
+    return [(at_ms, sort[1], subject, *sort[3:]) for at_ms, sort, subject in drawn]
+
+
+@example(
+    events=[(i * WINDOW_MS, *[1] * 8, None, None) for i in (0, 1, 1, 2)],
+    looked_at=set(),
+    added_up=set(),
+    is_in_order=True,
+    is_laid=False,
+)
 @example(
     events=DIFFER_IN_ALL,
     looked_at={*NUMBERS, "quantities"},
@@ -37,7 +55,7 @@ DIFFER_IN_ALL: Final = [
     is_laid=False,
 )
 @given(
-    events=st.lists(FACTS, min_size=1, max_size=30),
+    events=some_alike() | st.lists(FACTS, min_size=1, max_size=30),
     looked_at=st.sets(st.sampled_from([*NUMBERS, "quantities"])),
     added_up=st.sets(st.sampled_from(NUMBERS)),
     is_in_order=st.booleans(),
@@ -53,9 +71,12 @@ def test_events_are_alike_by_columns_as_they_are_one_by_one(
     times = [event[0] for event in events]
     of = zip(sorted(times) if is_in_order else times, events, strict=True)
     facts = [EventFacts(i, at_ms, *event[1:]) for i, (at_ms, event) in enumerate(of, 1)]
-    columns = of_events(facts)
+    columns: FactColumns = {
+        name: list(column) for name, column in of_events(facts).items()
+    }
     if is_laid:  # as they lie in a pack
-        columns |= {name: array("Q", columns[name]) for name in ("subject_id", "kind")}
+        for name in ("subject_id", "kind"):
+            columns[name] = array("Q", columns[name])
 
     found = alike_of(
         columns,
