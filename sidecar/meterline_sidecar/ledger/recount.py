@@ -43,7 +43,6 @@ EVENTS_AT_ONCE: Final = 2 * IDS_MAX
 PLACES_MAX: Final = 20_000  # sums that are kept in memory before they become a run
 ROWS_PER_READ: Final = 2_000
 
-
 OF_WINDOWS: Final = 0
 OF_ALL: Final = 1
 OF_VALUES: Final = 2
