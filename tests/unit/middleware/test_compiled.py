@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -225,6 +226,14 @@ def _raising(scope: Scope) -> str | None:
     raise ValueError("a resolver of the app's")
 
 
+def _long(scope: Scope) -> str | None:
+    return "x" * 257
+
+
+def _empty(scope: Scope) -> str | None:
+    return ""
+
+
 RESOLVERS: Final[list[Resolver | None]] = [
     None,
     from_trusted_header(HEADER),
@@ -316,6 +325,8 @@ def _served(
     meter = middleware.meter
     meter.open()
     meter.append = events.append
+    middleware.templates[id(given.get("route", script))] = "/items/{id}"
+    room = meter.shipper.waiting if meter.shipper is not None else None
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -336,6 +347,9 @@ def _served(
     copy_context().run(serve)
     meter.close(timeout_s=0)
     counted = [meter.failed, meter.excluded, sorted(meter.complaints.counts.items())]
+    if room is not None and ("skip",) not in script:
+        waiting = [getattr(event, "meter", None) for event in list(room.units)]
+        counted.append(meter in waiting)
     return Outcome([*map(_plain, events)], [*map(repr, sent)], raised, counted)
 
 
@@ -388,6 +402,85 @@ def test_both_ways_make_the_same_of_a_request(tmp_path: Path) -> None:
     with meterline.Meter(socket=tmp_path / "s", spool_dir=tmp_path / "spool") as meter:
         meter.open()
         _compare(tmp_path)
+
+
+START: Final = ("send", {"type": "http.response.start", "status": 200})
+END: Final = ("send", {"type": "http.response.body", "body": b"hello"})
+TWICE: Final = [(HEADER.encode(), b"acct_1"), (HEADER.encode(), b"acct_2")]
+
+
+LATE: Final[list[tuple[dict[str, Any], list[tuple[Any, ...]], dict[str, Any]]]] = [
+    ({"route": "a route"}, [START, END], {}),
+    (
+        {"route": "a route"},
+        [("send", {"type": "http.response.start", "status": 405}), END],
+        {},
+    ),
+    ({}, [("send", {"type": "http.response.start", "status": 1000}), END], {}),
+    ({}, [START, END], {"subject": _long}),
+    ({}, [START, END], {"subject": _empty}),
+    ({"headers": TWICE}, [START, END], {"subject": from_trusted_header(HEADER)}),
+    (
+        {"headers": [(HEADER.encode(), b"a,b")]},
+        [START, END],
+        {"subject": from_trusted_header(HEADER)},
+    ),
+    (
+        {"headers": [(HEADER.encode(), b"key-1")]},
+        [START, END],
+        {"idempotency_header": HEADER},
+    ),
+    ({}, [("record", f"name_{i}", 1) for i in range(34)] * 2 + [START, END], {}),
+    (
+        {},
+        [*(("record", "tokens", n) for n in (1, 2**63 - 1, 2**63 - 2)), START, END],
+        {},
+    ),
+    ({}, [START, ("record", "tokens", 1), END, ("record", "tokens", 1)], {}),
+    ({"meterline": 5}, [START, END], {}),
+    ({}, [START, ("record", "tokens", 1), END], {"exclude": [200]}),
+    ({}, [START, END], {"exclude": ["/items/1"]}),
+]
+
+
+@pytest.mark.parametrize(("given", "script", "options"), LATE)
+def test_both_ways_make_the_same_of_what_chance_finds_late(
+    tmp_path: Path,
+    given: dict[str, Any],
+    script: list[tuple[Any, ...]],
+    options: dict[str, Any],
+) -> None:
+    record = compiled.in_python["record"]
+
+    for receiving in (receive, LEFT):
+        one = _served(
+            tmp_path, IN_PYTHON, record, given, None, receiving, script, **options
+        )
+        for _ in range(2):  # by then the names of quantities are known
+            other = _served(
+                *(tmp_path, COMPILED, meterline.record, given, None, receiving, script),
+                **options,
+            )
+
+            assert other == one
+
+
+@given(scopes)
+@example({"headers": TWICE})
+@example({"headers": [(HEADER.encode(), b"a,b")]})
+@example({"headers": [(HEADER.encode(), b"acct_1")], "wsgi.version": (1, 0)})
+def test_both_ways_find_the_same_in_a_header(given: dict[str, Any]) -> None:
+    resolve: Any = from_trusted_header(HEADER)
+    in_python = resolve if compiled.native is None else resolve.__self__[1]
+    scope = {**http_scope(), **given}
+
+    def said(by: Callable[[Scope], object]) -> str:
+        try:
+            return repr(by(scope))
+        except Exception as error:  # noqa: BLE001
+            return repr(error)
+
+    assert said(resolve) == said(in_python)
 
 
 def test_what_is_appended_are_records_one_behind_the_other(tmp_path: Path) -> None:
