@@ -220,6 +220,8 @@ if native is not None:
         get_asyncgen_hooks=sys.get_asyncgen_hooks,
         hook=Begin,
         watch=generators.watch,
+        asgi_names=globals(),
+        exchange_names=Exchange.write.__globals__,
     )
     _begin, _leave = native.begin, native.leave
     _call_in_python = in_python["__call__"] = MeterMiddleware.__call__

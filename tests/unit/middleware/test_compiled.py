@@ -521,6 +521,42 @@ def test_what_is_appended_are_records_one_behind_the_other(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize("way", [IN_PYTHON, COMPILED])
+@pytest.mark.parametrize(
+    ("took_ns", "took_us"), [(7_999, 7), (0, 0), (-1, -1), (2**40, 2**40 // 1000)]
+)
+def test_the_time_is_that_of_a_clock_that_was_set(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Any,
+    took_ns: int,
+    took_us: int,
+) -> None:
+    monkeypatch.setattr("meterline.asgi.time_ns", lambda: 1_780_000_000_123_999_999)
+    monkeypatch.setattr("meterline.asgi.perf_counter_ns", lambda: 5_000)
+    monkeypatch.setattr("meterline.exchange.perf_counter_ns", lambda: 5_000 + took_ns)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    async def send(message: Message) -> None:
+        pass
+
+    middleware = MeterMiddleware(app, socket=tmp_path / "s", spool_dir=tmp_path)
+    middleware.meter.open()
+    fields: list[list[Any]] = []
+    middleware.meter.append = lambda event: fields.append(msgspec.msgpack.decode(event))
+    with contextlib.suppress(StopIteration):
+        way(middleware, http_scope(), receive, send).__await__().send(None)
+    middleware.meter.close(timeout_s=0)
+
+    names = UsageEvent.__struct_fields__
+    (event,) = (dict(zip(names, one, strict=False)) for one in fields)
+    assert event["time_ms"] == 1_780_000_000_123
+    assert event["duration_us"] == took_us
+
+
 def test_it_is_there_where_there_is_a_compiler() -> None:
     is_there = _python(
         "from meterline.compiled import native; print(native is not None)"
