@@ -54,7 +54,7 @@ class NativeBuildHook(BuildHookInterface[Any]):
 
 def _is_for_this_interpreter() -> bool:
     return (
-        sys.platform == "linux"  # its clock is the one of ``time.perf_counter_ns``
+        sys.platform == "linux"  # where it was tried
         and sys.implementation.name == "cpython"
         and not sysconfig.get_config_var("Py_GIL_DISABLED")
         and os.environ.get("METERLINE_PURE", "").lower()

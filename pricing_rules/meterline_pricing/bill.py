@@ -244,11 +244,14 @@ def split_amount(
     each is rounded down, and what is missing goes, one unit each, to those that lost
     most (of equals, to the first).
     """
-    # Remainders, and not quotients: of 1/3 and 10/3 the fractions have other digits.
+    # Remainders, and not quotients: of 1/3 and 10/3 the fractions have other digits. That
+    # of a decimal number has its sign, and here it is what is above the lower unit.
     whole = sum(weights, ZERO) * minor_unit
-    units, losses = zip(
-        *(divmod(total * weight, whole) for weight in weights), strict=True
-    )
+    losses = [(total * weight % whole + whole) % whole for weight in weights]
+    units = [
+        (total * weight - loss) / whole
+        for weight, loss in zip(weights, losses, strict=True)
+    ]
     by_loss = sorted(range(len(units)), key=lambda i: losses[i], reverse=True)
     missing = int(total / minor_unit - sum(units, ZERO))
     rounded_up = by_loss[:missing]

@@ -377,8 +377,12 @@ def test_credits_pay_before_or_after_tax(order: Order, tax: str, total: str) -> 
     assert result.credits == 30
 
 
-@given(st.integers(0, 10**6), st.lists(st.integers(0, 10**6), min_size=1).filter(any))
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.integers(-(10**6), 10**6), min_size=1).filter(lambda n: sum(n) > 0),
+)
 @example(2, [3, 10, 1])
+@example(1, [-1, -1, 4])
 def test_what_is_missing_of_a_split_goes_to_the_largest_fractions(
     cents: int, weights: list[int]
 ) -> None:
