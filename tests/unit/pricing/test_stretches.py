@@ -149,6 +149,26 @@ def test_a_coupon_of_an_amount_is_given_once() -> None:
     assert drawn.total == Decimal("16.00")  # 6 + 20 - 10
 
 
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"coupons": (Coupon(name="hello", amount=10),)},
+        {"credits": (Credit(name="hello", amount=10),)},
+        {"discounts": (Discount(name="hello", amount=10),)},
+    ],
+)
+def test_an_amount_is_given_once_where_each_side_is_charged_by_itself(
+    terms: dict[str, Any],
+) -> None:
+    taxed = plan(PER_CENT, taxes=(Tax(percent=20),), **terms)
+
+    drawn = bill((plan(PER_CENT, **terms), 15, 600), (taxed, 30, 2000))
+
+    taken = [line.amount for line in drawn.lines if line.name == "hello"]
+    assert taken == [-6, -4]
+    assert drawn.total - drawn.tax == 16  # 6 - 6 + 20 - 4
+
+
 def test_a_credit_pays_once() -> None:
     terms = {"credits": (Credit(name="prepaid", amount=10),)}
     dearer = RateCard(price=PerUnit("0.02"), meter="calls")
