@@ -245,6 +245,10 @@ def test_a_chart_is_as_wide_as_its_paper_and_its_colors_are_there(
     wait_until(
         chrome, lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
     )
+    # Paper has another width than the window, which keeps its own: nothing is drawn again.
+    chrome.execute_script(
+        "Object.defineProperty(window, 'innerWidth', {value: innerWidth})"
+    )
     with seen_as(chrome, is_printed=True):
         cut = chrome.execute_script(CUT_ON_PAPER)
         kept = chrome.execute_script(
