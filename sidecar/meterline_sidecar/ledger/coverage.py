@@ -22,33 +22,34 @@ class Cover(NamedTuple):
     """What may change unseen: a column, ``insert`` or ``delete``; with the reason."""
 
 
+_SAID: Final = {"insert": "a row that is added", "delete": "a row that is deleted"}
 _SHOWN: Final = "shown to people; nothing is billed by it"
-_FORGOTTEN: Final = "rows are deleted by age, and one that is gone looks the same"
+_FORGOTTEN: Final = "rows are deleted by age, so a missing one looks the same"
 _AT_EDGES: Final = (
-    "how far an edge's events are rolled up; into which is in its chain, and in that of"
-    " the centre, which takes each number once"
+    "how far an edge's events are rolled up; the results are in its chain and in that"
+    " of the centre, which takes each number once"
 )
 
 COVERAGE: Final[Mapping[str, Cover]] = {
     "events": Cover("chain", "the digest of its batch, and how many there are"),
     "packed_events": Cover(
         "chain",
-        "as the rows of `events` that it stands for, and the pack before it",
+        "like the rows of `events` that it replaces, and with the pack before it",
         {
-            "last_id": "the end of the last one, behind its last event: what is there is a"
-            " row, and stays one"
+            "last_id": "of the last pack, beyond its last event: events there are rows, and"
+            " stay rows"
         },
     ),
     "losses": Cover("chain", "the digest of its batch, and how many there are"),
     "batches": Cover("chain", "the batch before it, the events, and the head outside"),
     "subjects": Cover(
         "chain",
-        "the name by the events of its batches; who pays is recomputed from `terms`",
+        "the name, by the events of its batches; who pays is recomputed from `terms`",
     ),
     "endpoints": Cover("chain", "the events of its batches"),
     "producers": Cover(
         "recomputed",
-        "its id by the chain; its counts from events, losses and batches",
+        "its id, by the chain; its counts, from events, losses and batches",
         {
             "app": _SHOWN,
             "host": _SHOWN,
@@ -58,10 +59,10 @@ COVERAGE: Final[Mapping[str, Cover]] = {
             "seen_ms": _SHOWN,
             "is_closed": _SHOWN,
             "duplicates": _SHOWN,
-            "recorded_seq": "what a worker announced stands nowhere else; it is never"
-            " below what was stored, and the worker says it again",
+            "recorded_seq": "what a worker announced is stored nowhere else; it is never"
+            " below what was stored, and the worker repeats it",
             "insert": "a worker that sent nothing yet has a row and no event",
-            "delete": "of a worker that sent nothing; any other is missed",
+            "delete": "only of a worker that sent nothing; any other is noticed",
         },
     ),
     "producer_sums": Cover("recomputed", "from `producers`"),
@@ -74,23 +75,23 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "external_events": Cover("chain", "its mac, over the name and the event"),
     "external_sources": Cover(
         "chain",
-        "the name by the macs of its events",
+        "the name, by the macs of its events",
         {"conflicts": _SHOWN, "conflict_event_id": _SHOWN},
     ),
     "generations": Cover(
         "recomputed",
-        "its definition from `terms`; its cursor by the usage that it stands for",
+        "its definition, from `terms`; its cursor, by the usage up to it",
         {
-            "definition": "a time or row number in it by which no event is counted"
-            " otherwise; another meter, and whatever changes a sum, is found",
+            "definition": "a time or row number in it that changes how no event is counted;"
+            " another meter, and anything that changes a sum, is found",
             "last_success_ms": _SHOWN,
-            "is_complete": "which count is read; that one is recomputed",
+            "is_complete": "which count is in use; that one is recomputed",
         },
     ),
     "groups": Cover(
         "recomputed",
         "by the usage under its labels",
-        {"insert": "labels that no usage has are in no sum"},
+        {"insert": "labels without usage are in no sum"},
     ),
     "usage": Cover("recomputed", "from events"),
     "usage_days": Cover("recomputed", "from events"),
@@ -98,10 +99,10 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "unique_values": Cover("recomputed", "from events"),
     "property_values": Cover(
         "recomputed",
-        "from events: what is told apart, by the usage under it",
+        "from events: the values that are kept apart, by the usage under them",
         {
-            "after_event_id": "found where it changes usage, which is recomputed by it",
-            "insert": "a value that no counted event has is in no sum",
+            "after_event_id": "found if it changes usage, which is recomputed with it",
+            "insert": "a value without counted events is in no sum",
         },
     ),
     "owners": Cover("recomputed", "from `terms`"),
@@ -109,15 +110,15 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "recomputed",
         "from `terms`",
         {
-            "after_event_id": "found where it changes usage, which is recomputed by it",
+            "after_event_id": "found if it changes usage, which is recomputed with it",
         },
     ),
     "late_usage": Cover(
         "recomputed",
-        "from events and final invoices: each day that must be there is",
+        "from events and final invoices: no day that must be there is missing",
         {
-            "insert": "a day too many lets an invoice be compared once more",
-            "last_event_id": "a later one lets an invoice be compared once more",
+            "insert": "an extra day only makes an invoice be compared once more",
+            "last_event_id": "a later one only makes an invoice be compared once more",
         },
     ),
     "corrections": Cover("journal", "its link"),
@@ -125,7 +126,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "corrected_events": Cover(
         "journal",
         "the digest in the row of its correction",
-        {"insert": "a row of no correction says nothing of any event"},
+        {"insert": "a row without a correction affects no event"},
     ),
     "terms": Cover("journal", "its link"),
     "invoices": Cover("journal", "its link"),
@@ -145,15 +146,14 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "recomputed",
         "from the row that it seals, with its link; a row without its seal is found",
         {
-            "erasure_id": "which of several erasures it was, of a row that all of them"
-            " changed",
-            "insert": "of a batch that left for the archive: its file has its own",
-            "delete": "of a batch that left for the archive: its file has its own",
+            "erasure_id": "which erasure it was, if several changed the row",
+            "insert": "only for a batch that left for the archive: its file has the seal",
+            "delete": "only for a batch that left for the archive: its file has the seal",
         },
     ),
     "erasing_files": Cover(
         "not covered",
-        "which files of the archive an erasure has written anew; each proves itself, and"
+        "which files of the archive an erasure has rewritten; each file proves itself, and"
         " an old one is deleted only once the new one was read",
     ),
     "archive_moves": Cover("journal", "its link, and the files that it names"),
@@ -161,75 +161,75 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "edge_decisions": Cover("journal", "its link"),
     "edges": Cover(
         "not covered",
-        "how edges stand, which they say again: whoever could change it could say for"
-        " them that nothing is missing, as `--accept-gap` does; an edge whose mark does"
-        " not fit is refused",
+        "the state of edges, which they repeat; a change could claim that nothing is"
+        " missing, as `--accept-gap` does; an edge whose mark does not fit is refused",
     ),
     "edge_producers": Cover(
         "not covered",
-        "over which edge a worker's events come; they count by the worker's numbers",
+        "through which edge a worker's events arrive; they count by the worker's numbers",
     ),
     "edge_covers": Cover(
         "not covered",
-        "up to where edges have rolled up each worker, as their states say; it is asked"
-        " for once a worker goes over to another edge",
+        "how far edges have rolled up each worker, by their own reports; needed only when"
+        " a worker moves to another edge",
     ),
     "edge_questions": Cover(
         "not covered",
-        "what centres ask each other about raw events of edges, for seconds; shown to"
+        "questions between centres about raw events of edges, kept for seconds; shown to"
         " people, and nothing is billed by it",
     ),
     "epochs": Cover("not covered", _AT_EDGES),
     "rolled_up_before": Cover("not covered", _AT_EDGES),
     "roll_ups": Cover("not covered", _AT_EDGES),
     "rolls": Cover("not covered", _AT_EDGES),
-    "journal": Cover("journal", "the link before it, and the row that it is of"),
+    "journal": Cover("journal", "the link before it, and the row that it covers"),
     "outbox": Cover("seal", "its seal, and how many rows there are"),
     "outbox_cursor": Cover("seal", "its seal"),
     "reconciliations": Cover(
         "seal",
         "its seal",
-        {"delete": "the next comparison with Stripe makes it again"},
+        {"delete": "the next comparison with Stripe adds it again"},
     ),
     "stripe_calls": Cover(
         "seal",
         "its seal",
         {
-            "delete": "the invoice is told again, which finds at Stripe what is there",
+            "delete": "the call is made again, and finds at Stripe what exists",
         },
     ),
     "stripe_events": Cover("seal", "its seal", {"delete": _FORGOTTEN}),
     "outbox_hours": Cover(
         "not covered",
-        "work to do: which hours are to be compared with the outbox; every hour is"
-        " compared with Stripe's own totals as well",
+        "work to do: the hours to compare with the outbox; every hour is also compared"
+        " with Stripe's own totals",
     ),
     "idempotency_keys": Cover(
         "not covered",
-        "under which keys changes were asked for, for some days; the changes are rows of"
-        " their own, which are covered",
+        "the keys of requests for changes, for some days; the changes themselves are rows"
+        " that are covered",
     ),
     "idempotency_answers": Cover(
-        "not covered", "what was answered to these, to be answered again"
+        "not covered", "the answers to those requests, to be repeated"
     ),
     "request_keys": Cover(
         "not covered",
-        "what clients called their requests, for some days; which requests count is said by"
-        " the flags of their events",
+        "the keys of client requests, for some days; the flags of events say which requests"
+        " count",
     ),
     "import_chunks": Cover(
         "not covered",
-        "what waits and is not counted; each chunk has a mac, and one that was changed is"
+        "lines that wait and are not counted; each chunk has a mac, and a changed one is"
         " refused when it is committed",
     ),
     "import_faults": Cover(
-        "not covered", "which lines were left out, to be shown; their number is covered"
+        "not covered",
+        "the lines that were left out, for display; their number is covered",
     ),
-    "alerts": Cover("not covered", "who was told of what; nothing is billed by it"),
+    "alerts": Cover("not covered", "who was notified of what; nothing is billed by it"),
     "facts": Cover(
         "not covered",
-        "where work goes on, such as when Stripe was last asked; what a fact says of"
-        " subjects is recomputed",
+        "where work continues, such as when Stripe was last asked; facts about subjects"
+        " are recomputed",
     ),
 }
 
@@ -241,13 +241,9 @@ def markdown_table() -> str:
         "|---|---|---|---|",
     ]
     for table, cover in COVERAGE.items():
-        free = "; ".join(
-            f"`{what}`: {why}" if what not in ("insert", "delete") else _said(what, why)
-            for what, why in cover.free.items()
-        )
+        alike: dict[str, list[str]] = {}
+        for what, why in cover.free.items():
+            alike.setdefault(why, []).append(_SAID.get(what, f"`{what}`"))
+        free = "; ".join(f"{', '.join(what)}: {why}" for why, what in alike.items())
         lines.append(f"| `{table}` | {cover.how} | {cover.by} | {free} |")
     return "\n".join(lines) + "\n"
-
-
-def _said(what: str, why: str) -> str:
-    return f"a row that is {'added' if what == 'insert' else 'deleted'}: {why}"
