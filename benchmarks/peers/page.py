@@ -56,18 +56,18 @@ PEERS: Final = {
     "moesif": Peer(
         "Moesif",
         "moesifasgi",
-        "a hosted service: whole requests and answers with their bodies, governance rules,"
-        " billing by what it has counted",
+        "a hosted service: whole requests and responses with their bodies, governance rules,"
+        " billing from its own counts",
     ),
     "row": Peer(
         "a row a request, SQLite",
         None,
-        "what one writes oneself: a commit before each answer",
+        "a common home-made solution: a commit before each answer",
     ),
     "stripe": Peer(
         "a call of Stripe a request",
         "stripe",
-        "no sidecar and no ledger: Stripe's meter is all there is",
+        "no sidecar and no ledger, only Stripe's meter",
     ),
 }
 
@@ -164,25 +164,25 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 
 TEXT: Final = """
-## Beside others that measure requests
+## Compared with others that measure requests
 
 ![Throughput, and what is known after kill -9]({picture})
 
 {table}
 
-Medians and ranges; rounds: {rounds}. *In process*: calls of the app without a server, each peer in a process of its own, the
-time of all its threads, less the bare app's of the same round. *Throughput*: one uvicorn (uvloop, httptools) on the same
-cores as {load} with 16 connections, and as all else that is needed: Meterline's sidecar, or the server on the loopback that
-takes what the others send. *Known after `kill -9`*: 1,000 requests, then the worker is killed, started again as a supervisor
-would, and asked 20 seconds later: what is in the ledger, at the other end, in the table, or what a scrape shows. What a scrape had
-fetched before, which is usual every 15 seconds, would be known. *Undisturbed* is the same without the kill. Who sends every few seconds, as
-OpenTelemetry, Moesif and Apitally do, loses what came since: more or less of it, by when the kill comes.
+Medians and ranges; rounds: {rounds}. *In process*: calls of the app without a server, each peer in its own process; the CPU time
+of all threads minus the bare app's in the same round. *Throughput*: one uvicorn (uvloop, httptools) on the same cores as {load} with 16 connections
+and everything else that is needed: Meterline's sidecar, or a loopback server that takes what the others send.
+*Known after `kill -9`*: the worker is killed after 1,000 requests and started again, as a supervisor would do. 20 seconds later we
+count what is in the ledger, at the receiver, in the table, or in a scrape. (Requests that an earlier scrape had fetched, usually every
+15 seconds, would be known.) *Undisturbed* is the same without the kill. Tools that send every few seconds, such as OpenTelemetry,
+Moesif and Apitally, lose what they had not sent yet, more or less depending on the moment of the kill.
 
 {machine}. Repeat it with `{command}`.
 
-Each is set up as its own documentation says, without options that make it faster or slower; `benchmarks/peers/apps.py` has all of
-it, and `requirements.txt` beside it the versions. The app is FastAPI with 20 routes, of which one answers a small JSON.
-They do other things than Meterline:
+Each is set up as its own documentation says, without options that make it faster or slower; see `benchmarks/peers/apps.py`, and
+`requirements.txt` next to it for the versions. The app is FastAPI with 20 routes, one of which returns a small JSON document.
+These tools do other things than Meterline:
 
 | | what it does |
 |---|---|

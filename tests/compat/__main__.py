@@ -280,22 +280,22 @@ def _page(frameworks: list[Row], servers: list[Row], wsgi: list[Row]) -> str:
 TEXT: Final = """\
 # Frameworks and servers that were tried
 
-Written by `make compat`; do not edit. Each line is an environment of its own, on Python {python}.
-A small app answers with a use (`set_subject` and `record`), a stream that records with each piece, and an error; the page
-says *right* where the answers are the app's, and the events have the customer, the quantities, the bytes, the statuses and
-the route. An empty field was not tried: those servers do not serve WSGI, or not by this command.
+Written by `make compat`; do not edit. Each line was tried in its own environment, on Python {python}.
+A small app answers with a use (`set_subject` and `record`), a stream that records with each chunk, and an error. *Right* means
+that the answers are the app's, and that the events have the customer, quantities, bytes, statuses and route. An empty field was
+not tried, because those servers do not serve WSGI, or not with this command.
 
 ## Frameworks, oldest and newest
 
-With the newest versions of the servers; gunicorn has the worker of `uvicorn-worker` for ASGI apps.
+With the newest versions of the servers. For ASGI apps, gunicorn uses the worker of `uvicorn-worker`.
 
 {frameworks}
 
-What is *wrong* was so without the middleware, too, when this was last looked into: Sanic, and streams of BlackSheep 2.0, answer
+What is *wrong* was also wrong without the middleware when this was last checked: Sanic, and streams of BlackSheep 2.0, answer
 500 under daphne.
 
-Routes of {hidden} are not known: their requests are recorded without one. Strawberry is a GraphQL app that is
-mounted in Starlette: the use is a field of a query, and all queries are one route. The stream and the error are Starlette's.
+Routes of {hidden} are not known, so their requests are recorded without one. Strawberry is a GraphQL app
+mounted in Starlette: the use is a field of a query, and all queries share one route. The stream and the error are Starlette's.
 
 ## Servers, newest and oldest
 
@@ -305,9 +305,9 @@ mounted in Starlette: the use is a field of a query, and all queries are one rou
 
 {wsgi}
 
-What was tried by hand under these, and under mod_wsgi, is in [wsgi.md](wsgi.md#servers).
+For what was tried by hand under these and under mod_wsgi, see [wsgi.md](wsgi.md#servers).
 
-Besides, the templates of routes are tried on seven pairs of versions of Starlette and FastAPI, from 0.40 and 0.115 on.
+Route templates are also tested on seven pairs of versions of Starlette and FastAPI, from 0.40 and 0.115 on.
 """
 
 
