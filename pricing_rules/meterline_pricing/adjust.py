@@ -24,7 +24,7 @@ def amount_discounts(bill: Bill, plan: Plan) -> None:
             if discount.amount is not None:
                 left = discount.amount
                 for draft in bill.lines_of(item.key):
-                    taken = min(left, draft.amount)
+                    taken = min(left, bill.unpaid(draft))
                     left -= taken
                     text = f"{bill.text(taken)} {discount.name}"
                     bill.take_within(draft, taken, text)
@@ -43,7 +43,7 @@ def percent_discounts(bill: Bill, plan: Plan) -> None:
             if discount.percent is not None:
                 name = f"{number_text(discount.percent)}% {discount.name}"
                 for draft in bill.lines_of(item.key):
-                    taken = draft.amount * discount.percent / 100
+                    taken = bill.unpaid(draft) * discount.percent / 100
                     bill.take_within(draft, taken, f"{bill.text(taken)} {name}")
     for discount in plan.discounts:
         if discount.percent is not None:
@@ -214,17 +214,19 @@ def _commit(
     scope = bill.lines_of(_key(of))
     before = bill.billed_on(_key(of))
     if of:
-        spent = sum((draft.amount for draft in scope), before)
+        spent = sum((bill.unpaid(draft) for draft in scope), before)
     else:
         spent = bill.left_of(scope) + before
     over = spent - max(committed, before)
     if over > 0:
-        _overage(bill, commitment.overage_factor, over, scope)
+        _overage(bill, commitment.overage_factor, over, scope, _key(of))
     elif commitment.true_up and bill.is_last:
         _true_up(bill, "commitment", committed, of)
 
 
-def _overage(bill: Bill, factor: Decimal, over: Decimal, scope: list[Draft]) -> None:
+def _overage(
+    bill: Bill, factor: Decimal, over: Decimal, scope: list[Draft], key: str
+) -> None:
     """Charge what the factor adds to ``over``; below 1 it takes something off.
 
     In the line itself where it is the only one.
@@ -241,7 +243,7 @@ def _overage(bill: Bill, factor: Decimal, over: Decimal, scope: list[Draft]) -> 
         if len(scope) == 1:
             scope[0].charges.append(Charge(more, text))
         else:
-            bill.add("overage", "overage", more, text)
+            bill.add("overage", "overage", more, text, of=key)
 
 
 def _commit_by_group(bill: Bill, item: Item, commitment: Commitment) -> None:
@@ -257,7 +259,7 @@ def _commit_by_group(bill: Bill, item: Item, commitment: Commitment) -> None:
         over += max(difference, ZERO)
         missing += max(-difference, ZERO)
     line = [draft for draft in bill.lines_of(item.key) if draft.kind == "usage"]
-    _overage(bill, commitment.overage_factor, over, line)
+    _overage(bill, commitment.overage_factor, over, line, item.key)
     if commitment.true_up and bill.is_last and missing:
         text = f"{bill.text(missing)} missing from {bill.text(committed)} per group"
         title = _title(item, "commitment")

@@ -182,13 +182,17 @@ class Bill:
 
     def take_within(self, draft: Draft, amount: Decimal, text: str) -> None:
         """Take an amount from a line by a charge in it; at most what is left of it."""
-        taken = min(amount, draft.amount - draft.reduced - draft.paid)
+        taken = min(amount, self.unpaid(draft))
         if taken > 0:
             draft.charges.append(Charge(-taken, f"- {text}"))
 
     def rounded(self, amount: Decimal) -> Decimal:
         """Return an amount in whole minor units."""
         return round_money(amount, self.currency, self.rounding)
+
+    def unpaid(self, draft: Draft) -> Decimal:
+        """Return what is still to be paid of a line, not rounded."""
+        return max(draft.amount - draft.reduced - draft.paid, ZERO)
 
     def left(self, draft: Draft) -> Decimal:
         """Return what is still to be paid of a line, rounded."""

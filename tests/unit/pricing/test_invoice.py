@@ -269,6 +269,35 @@ def test_a_commitment_of_a_price() -> None:
     assert invoice(priced, {"calls": 30}, billed={"calls": D(90)}).total == 40
 
 
+def test_a_commitment_counts_what_discounts_left_of_its_price() -> None:
+    committed = Commitment(amount=D(100), overage_factor=D(2))
+    priced = plan(
+        calls(commitment=committed), discounts=(Discount(percent=D(50), name="half"),)
+    )
+
+    # 120 are 60 after the discount, so 40 are missing, as 20 are of 160.
+    totals = [invoice(priced, {"calls": n}).total for n in (80, 120, 160, 200, 220)]
+    assert totals == [100, 100, 100, 100, 120]
+
+
+def test_an_overage_line_is_taxed_with_its_price() -> None:
+    priced = plan(
+        calls(
+            minimum_spend=D(100), commitment=Commitment(amount=40, overage_factor=D(2))
+        ),
+        taxes=(Tax(percent=D(10), on=("calls",)),),
+    )
+
+    result = invoice(priced, {"calls": 30})
+
+    assert [(line.kind, line.of, line.amount) for line in result.lines] == [
+        ("usage", "calls", D(30)),
+        ("minimum", "calls", D(70)),
+        ("overage", "calls", D(60)),
+        ("tax", "", D(16)),
+    ]
+
+
 def test_a_commitment_to_a_quantity_is_an_amount_at_its_price() -> None:
     tiered = Graduated((Tier(up_to=D(10), unit_amount=D(2)), Tier(unit_amount=D(1))))
     priced = plan(calls(tiered, commitment=Commitment(quantity=D(20))))
@@ -334,6 +363,21 @@ def test_a_commitment_per_group_holds_each_group_against_it() -> None:
         ("commitment", "calls: commitment", "26.00"),
     ]
     assert invoice(priced, usage, is_last=False).total == 26
+
+
+def test_a_price_has_its_percentage_off_what_the_plans_amount_left() -> None:
+    priced = plan(
+        calls(discounts=(Discount(percent=D(50)),)),
+        discounts=(Discount(amount=D(60), name="launch"),),
+    )
+
+    result = invoice(priced, {"calls": 100})
+
+    # The amount comes first: half of 40 is left, and the line says what it is half of.
+    assert [(line.amount, line.explanation) for line in result.lines] == [
+        (D(80), "100 x $1.00 - $20.00 50% discount = $80.00"),
+        (D(-60), "- $60.00 launch = -$60.00"),
+    ]
 
 
 def test_coupons_are_chained_and_never_take_more_than_there_is() -> None:
