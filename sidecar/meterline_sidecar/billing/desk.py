@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
+from meterline_sidecar.billing.ages import Ages, Left, by_age
 from meterline_sidecar.billing.breakdown import Breakdown, together
 from meterline_sidecar.billing.collection import UNPAID, owing_of
 from meterline_sidecar.billing.documents import breakdowns_by_id, day_of, document_of
@@ -50,6 +51,8 @@ class Month(NamedTuple):
     """What its documents come to, credit notes and void invoices with them, by currency."""
     made_of: Mapping[str, Breakdown] | None
     """What that is made of, as in a month's tables; ``None``: it is still added up."""
+    ages: Mapping[str, Ages]
+    """What is left to pay, by currency and by how long it is overdue."""
 
     @property
     def n_final(self) -> int:
@@ -162,7 +165,13 @@ def _shown(kept: _Kept, made: _Made | None, now_ms: int) -> Month:
         heap = lot.heap(now_ms)
         heaps[heap] = heaps[heap].with_more(*tally)
     is_made = made is not None and made.is_all
-    return Month(heaps, kept.totals, made.sums if made and is_made else None)
+    lefts = (
+        Left(lot.due, lot.time_zone, tally.amounts)
+        for lot, tally in kept.lots.items()
+        if lot.state in UNPAID
+    )
+    ages = by_age(lefts, now_ms=now_ms)
+    return Month(heaps, kept.totals, made.sums if made and is_made else None, ages)
 
 
 async def _added_up(tx: Tx, month: str, *, now_ms: int) -> _Kept:

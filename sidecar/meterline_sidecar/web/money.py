@@ -1,13 +1,15 @@
 """What amounts are made of, and what a change does to money, as it is shown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from meterline_sidecar.billing.ages import Ages
 from meterline_sidecar.billing.breakdown import Breakdown
 from meterline_sidecar.billing.compared import Consequences
 from meterline_sidecar.billing.statement import Owed
 from meterline_sidecar.web.answers.money import (
     ChangedPeriod,
     MoneyChange,
+    ShownAges,
     ShownBreakdown,
     ShownOwed,
     ShownTax,
@@ -37,6 +39,14 @@ def shown_money(found: Consequences) -> MoneyChange:
 def shown_owed(amounts: Iterable[Owed]) -> tuple[ShownOwed, ...]:
     """Return amounts, each in its currency, as they are shown."""
     return tuple(_owed(owed) for owed in amounts)
+
+
+def shown_ages(ages: Mapping[str, Ages]) -> tuple[ShownAges, ...]:
+    """Return what is left to pay by its age, a row for each currency."""
+    return tuple(
+        ShownAges(currency=currency, total=one.total, **one._asdict())
+        for currency, one in sorted(ages.items())
+    )
 
 
 def shown_breakdown(one: Breakdown) -> ShownBreakdown:

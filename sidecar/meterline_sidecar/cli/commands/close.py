@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import click
 
+from meterline_sidecar.cli.ages import tell_ages
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.month import Exported, export_month
@@ -61,7 +62,8 @@ ALL_GAPS: Final = "\0all"
     "listed",
     type=click.Choice(LISTS),
     help="List what should be final and is not, what waits for its grace, or how many"
-    " invoices of each month are paid and what is left of the rest, and stop.",
+    " invoices of each month are paid, what is left of the rest and how long that is"
+    " overdue, and stop.",
 )
 @click.option(
     "--export",
@@ -218,6 +220,9 @@ def _list_paid(answer: CollectedMonths, *, is_json: bool) -> None:
                 amount = " and ".join(owed)
                 table.add(month.period, heap.state, f"{heap.invoices:,}", amount)
     show(table)
+    if answer.ages:
+        click.echo()
+        tell_ages(answer.ages, money)
 
 
 def _list(state: CloseState, listed: str, *, is_json: bool) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from meterline_sidecar.cli.ages import tell_ages
 from meterline_sidecar.cli.client import PAGE, Client
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import money, show_json
@@ -23,8 +24,9 @@ def command(
 ) -> None:
     """Show a customer's invoices, credit notes and payments, and what is owed.
 
-    What CUSTOMER owes after each of them, by currency, the oldest first; written as
-    they are used to, where they or the seller have a locale.
+    What CUSTOMER owes after each of them, by currency, the oldest first, and how long
+    what is left of invoices is overdue; written as they are used to, where they or the
+    seller have a locale.
     """
     with Client.find(url, config_path) as client:
         path = f"/v1/customers/{quote(customer, safe='')}/statement"
@@ -70,6 +72,9 @@ def tell_statement(found: AccountStatement) -> None:
     for one in theirs:
         amount = _money(-one.amount, one.currency)
         click.echo(f"in the customer's favour: {amount}")
+    if found.ages:
+        click.echo()
+        tell_ages(found.ages, _money)
 
 
 def _money(amount: Decimal, currency: str) -> str:

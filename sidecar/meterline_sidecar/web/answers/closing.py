@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from meterline_sidecar.web.answers.money import ShownBreakdown, ShownOwed
+from meterline_sidecar.web.answers.money import ShownAges, ShownBreakdown, ShownOwed
 
 
 class OpenPeriod(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,3 +98,6 @@ class CollectedMonths(msgspec.Struct, frozen=True, kw_only=True):
     """How the invoices of the last months stand, the newest first."""
 
     months: tuple[CollectedMonth, ...]
+    ages: tuple[ShownAges, ...]
+    """What is left to pay of the final and sent invoices of these months, by how long it
+    is overdue, each on its customer's calendar; currencies are never added up."""

@@ -13,7 +13,7 @@ from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.store.stripe_calls import CallState
 from meterline_sidecar.web.answers.collection import InvoiceStep, ShownPayment
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
-from meterline_sidecar.web.answers.money import ShownBreakdown, ShownOwed
+from meterline_sidecar.web.answers.money import ShownAges, ShownBreakdown, ShownOwed
 from meterline_sidecar.web.answers.usage import ShownGroup, ShownPeriod
 
 DocumentKind = Literal["invoice", "credit_note"]
@@ -206,3 +206,6 @@ class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):
     """The oldest first."""
     balances: tuple[ShownOwed, ...]
     """What is owed after the last one, by currency; currencies are never added up."""
+    ages: tuple[ShownAges, ...]
+    """What is left to pay of invoices, by how long it is overdue, on the customer's
+    calendar; currencies are never added up."""

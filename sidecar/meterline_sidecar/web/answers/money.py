@@ -13,6 +13,22 @@ class ShownOwed(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
 
 
+class ShownAges(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left to pay of invoices in a currency, by days since their due day.
+
+    Of those that are final or sent; what is uncollectible, and what is in the customer's
+    favour on an invoice that is paid, is in none.
+    """
+
+    currency: str
+    not_due: Decimal
+    days_1_30: Decimal
+    days_31_60: Decimal
+    days_61_90: Decimal
+    days_over_90: Decimal
+    total: Decimal
+
+
 class ShownTax(msgspec.Struct, frozen=True, kw_only=True):
     """A tax within an amount."""
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from meterline_sidecar.billing.ages import ages_of
 from meterline_sidecar.billing.documents import (
     Document,
     breakdowns_by_id,
@@ -25,7 +26,7 @@ from meterline_sidecar.store.payments import PaymentRow
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.web.answers.documents import AccountEntry, AccountStatement
 from meterline_sidecar.web.answers.money import ShownOwed
-from meterline_sidecar.web.money import shown_breakdown, shown_owed
+from meterline_sidecar.web.money import shown_ages, shown_breakdown, shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import PAGE, PAGE_MAX, CustomerId, find_customer
@@ -49,18 +50,20 @@ class AccountQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def get_statement(parts: Parts, query: AccountQuery) -> AccountStatement:
     """Return the statement of a customer: invoices, credit notes, payments, balances."""
     customer = find_customer(parts, query.customer)
+    locale, now_ms = parts.locale_of(customer.id), parts.clock.now_ms()
     async with parts.database.reading() as tx:
         return await read_account(
-            tx, customer, limit=query.limit, locale=parts.locale_of(customer.id)
+            tx, customer, limit=query.limit, locale=locale, now_ms=now_ms
         )
 
 
 async def read_account(
-    tx: Tx, customer: Customer, *, limit: int, locale: str | None = None
+    tx: Tx, customer: Customer, *, limit: int, now_ms: int, locale: str | None = None
 ) -> AccountStatement:
     """Return the newest entries of a customer's account, the oldest of them first.
 
     Args:
+        now_ms: for which time ages are told.
         locale: how it is written for the customer.
     """
     balances: dict[str, Decimal] = defaultdict(Decimal)
@@ -90,6 +93,7 @@ async def read_account(
         brought_forward=_owed(before),
         entries=tuple(shown),
         balances=_owed(balances),
+        ages=shown_ages(await ages_of(tx, found, now_ms=now_ms)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from meterline_sidecar.billing.ages import together
 from meterline_sidecar.billing.close_run import (
     LISTED_MAX,
     Due,
@@ -30,7 +31,7 @@ from meterline_sidecar.web.answers.closing import (
 )
 from meterline_sidecar.web.answers.money import ShownOwed
 from meterline_sidecar.web.api.edges import NOT_A_CENTRE
-from meterline_sidecar.web.money import shown_breakdown, shown_owed
+from meterline_sidecar.web.money import shown_ages, shown_breakdown, shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, Conflict
@@ -118,7 +119,8 @@ async def list_collected(parts: Parts, query: Nothing) -> CollectedMonths:
                 else tuple(map(shown_breakdown, month.made_of.values())),
             )
             for period, month in months.items()
-        )
+        ),
+        ages=shown_ages(together(month.ages for month in months.values())),
     )
 
 

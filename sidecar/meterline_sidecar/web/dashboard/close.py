@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from meterline_pricing import Period
+from meterline_sidecar.billing.ages import together
 from meterline_sidecar.billing.breakdown import Breakdown
 from meterline_sidecar.billing.close_run import Held, voided
 from meterline_sidecar.billing.desk import HEAPS
@@ -20,6 +21,7 @@ from meterline_sidecar.web.answers.corrections import Reason
 from meterline_sidecar.web.api.closing import CloseQuery, close_periods
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
+from meterline_sidecar.web.money import shown_ages
 from meterline_sidecar.web.operations import author_of
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.view.render import render
@@ -94,6 +96,7 @@ async def close(request: Request) -> Response:
             ],
             "desk": {name: month.heaps for name, month in desk.items()},
             "heaps": HEAPS,
+            "ages": shown_ages(together(month.ages for month in desk.values())),
             "over": sorted({*in_grace, *held}),
             "n_in_grace": len(closer.in_grace),
             "in_grace": list(islice(closer.in_grace, ROWS)),

@@ -147,7 +147,7 @@ async def customer(request: Request) -> Response:
             tx, at, shown, at_ms=now_ms, limit=EARLIER
         )
         granted = await credits_shown(parts, tx, at, shown)
-        account = await read_account(tx, shown, limit=ACCOUNT)
+        account = await read_account(tx, shown, limit=ACCOUNT, now_ms=now_ms)
     return render(
         request,
         "customer.html",
