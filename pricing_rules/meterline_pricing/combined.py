@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from meterline_pricing.errors import PricingError
-from meterline_pricing.plan import OF_NO_PRICE, SCOPED, Plan, RateCard
+from meterline_pricing.plan import SCOPED, Plan, RateCard, beside_prices
 from meterline_pricing.terms import Coupon, Credit, Discount, Tax
 
 SHARED: Final = (
@@ -130,12 +130,6 @@ def _terms(
             on=tuple(of[name] for name in term.on) or own,
         )
         for plan, of in zip(plans, renamed, strict=True)
-        if (own := (*of.values(), *_beside_prices(plan)))
+        if (own := (*of.values(), *beside_prices(plan)))
         for term in getattr(plan, field)
     )
-
-
-def _beside_prices(plan: Plan) -> tuple[str, ...]:
-    """Return what stands for lines of no price, where a plan may have some."""
-    has_some = plan.minimum_spend is not None or plan.commitment is not None
-    return (OF_NO_PRICE,) if has_some else ()

@@ -242,6 +242,12 @@ OF_NO_PRICE: Final = ""
 SCOPED: Final = ("discounts", "coupons", "credits", "taxes")
 
 
+def beside_prices(plan: Plan) -> tuple[str, ...]:
+    """Return what stands for lines of no price in ``on``, where a plan may have some."""
+    has_some = plan.minimum_spend is not None or plan.commitment is not None
+    return (OF_NO_PRICE,) if has_some else ()
+
+
 def repeated(cards: Iterable[RateCard]) -> list[Problem]:
     """Return a problem for every price whose meter or name another one has."""
     problems: list[Problem] = []

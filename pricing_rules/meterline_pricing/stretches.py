@@ -9,7 +9,7 @@ of the period, usage by its time; tiers begin anew with a new price.
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -23,16 +23,8 @@ from meterline_pricing.price_model import PriceModel
 from meterline_pricing.proration import Stretch, share_of
 from meterline_pricing.terms import Coupon, Credit, Discount
 from meterline_pricing.unit_price import Volume
+from meterline_pricing.united import united
 from meterline_pricing.usage import Usage, together
-
-_LIMITS: Final = (
-    *("currency", "rounding", "order", "prorate", "discounts", "minimum_spend"),
-    *("maximum_spend", "commitment", "coupons", "taxes"),
-)
-"""What belongs to a plan as a whole. Where none of it differs, prices that stay the
-same go on over the change, and all that is charged is one bill: discounts, limits,
-coupons and taxes are of all of it, and rounded once. Where some of it does, each side
-is charged by itself, with its share."""
 
 
 def invoice_of(
@@ -60,12 +52,10 @@ def invoice_of(
         stretches[0].period.start, stretches[-1].period.end, name or whole.name
     )
     parts: list[Invoice] = []
-    first = 0
-    while first < len(stretches):
-        _, last = _epoch(stretches, first)
+    for first, last, agreed in _epochs(stretches):
         charged = _charged(stretches, first, last, whole, time_zone)
         span = Period(stretches[first].period.start, stretches[last].period.end)
-        plan = _without_taken(stretches[last].plan, parts)
+        plan = _without_taken(agreed, parts)
         bill = Bill(
             currency_of(plan.currency),
             plan.rounding,
@@ -76,7 +66,6 @@ def invoice_of(
             billed={},
         )
         parts.append(invoice_of_bill(bill, plan, period, unpriced=charged.unread))
-        first = last + 1
     return _joined(parts, period)
 
 
@@ -218,8 +207,7 @@ def _used(stretch: Stretch, meter: str, start: int, before: Usage) -> Usage:
 
 def _following(stretches: Sequence[Stretch], i: int) -> Plan | None:
     """Return the plan behind a stretch, where prices that it has as well go on."""
-    _, last = _epoch(stretches, i)
-    return stretches[i + 1].plan if i < last else None
+    return stretches[i + 1].plan if i < _epoch(stretches, i).last else None
 
 
 def _goes_on(card: RateCard, following: Plan | None) -> bool:
@@ -236,21 +224,35 @@ def _check(stretches: Sequence[Stretch]) -> None:
         raise PricingError("the plans differ in currency")
 
 
-def _epoch(stretches: Sequence[Stretch], i: int) -> tuple[int, int]:
-    """Return the first and the last stretch around one that its plan's terms hold in."""
-    first = last = i
-    if len(stretches) == 1:
-        return first, last
-    terms = _terms(stretches[i].plan)
-    while first > 0 and _terms(stretches[first - 1].plan) == terms:
-        first -= 1
-    while last + 1 < len(stretches) and _terms(stretches[last + 1].plan) == terms:
-        last += 1
-    return first, last
+class _Epoch(NamedTuple):
+    """Stretches that are one bill: prices that stay the same in them go on.
+
+    Discounts, limits, coupons and taxes are of all of it, and rounded once. Other
+    stretches are charged by themselves, with their share of what is of a whole plan.
+    """
+
+    first: int
+    last: int
+    plan: Plan
+    """The last one, with the terms of all."""
 
 
-def _terms(plan: Plan) -> tuple[object, ...]:
-    return tuple(getattr(plan, name) for name in _LIMITS)
+def _epochs(stretches: Sequence[Stretch]) -> list[_Epoch]:
+    """Return the epochs of a period, in order."""
+    found = [_Epoch(0, 0, stretches[0].plan)]
+    for i, stretch in enumerate(stretches[1:], 1):
+        first, _, agreed = found[-1]
+        plan = united(agreed, stretch.plan)
+        if plan is not None:
+            found[-1] = _Epoch(first, i, plan)
+        else:
+            found.append(_Epoch(i, i, stretch.plan))
+    return found
+
+
+def _epoch(stretches: Sequence[Stretch], i: int) -> _Epoch:
+    """Return the one that a stretch is in."""
+    return next(epoch for epoch in _epochs(stretches) if i <= epoch.last)
 
 
 def _share(
@@ -316,7 +318,7 @@ def _payers(
 def _span_of(stretches: Sequence[Stretch], i: int, name: str) -> Period:
     """Return the span over which a rate card of a stretch was the same."""
     cards = [{card.name: card for card in s.plan.prices} for s in stretches]
-    first, (since, _) = i, _epoch(stretches, i)
+    first, since = i, _epoch(stretches, i).first
     while (
         first > since
         and name in cards[i]

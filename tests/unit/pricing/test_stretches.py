@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from meterline_pricing import (
     Group,
@@ -19,6 +20,7 @@ from meterline_pricing import (
     Usage,
     invoice,
 )
+from meterline_pricing.combined import combined
 from meterline_pricing.models import (
     Cell,
     Commitment,
@@ -479,3 +481,133 @@ def test_the_meter_that_finds_a_tier_is_taken_over_a_change_elsewhere() -> None:
         NOVEMBER,
     )
     assert charged.total == 30 + 120 + 25
+
+
+BASE = plan(FEE_50, TIERED, taxes=(Tax(name="VAT", percent=19),))
+ADDON = Plan(
+    name="addon",
+    currency="usd",
+    prices=(RateCard(price=Flat("30"), name="seats"),),
+    taxes=(Tax(name="reduced", percent=7),),
+)
+
+
+@pytest.mark.parametrize(
+    ("days", "seats", "reduced"),
+    [
+        ([(0, 15, False), (15, 30, True)], "15.00", "1.05"),
+        ([(0, 15, True), (15, 30, False)], "15.00", "1.05"),
+        ([(0, 10, False), (10, 20, True), (20, 30, False)], "10.00", "0.70"),
+    ],
+)
+def test_an_addon_with_another_tax_leaves_what_is_beside_it_alone(
+    days: list[tuple[int, int, bool]], seats: str, reduced: str
+) -> None:
+    both = combined([BASE, ADDON])
+
+    drawn = bill(*((both if has else BASE, last, 80) for _, last, has in days))
+
+    used = 80 * len(days)
+    calls = (used - 100) * Decimal("0.5")
+    assert {line.name: line.amount for line in drawn.lines} == {
+        "fee": Decimal("50.00"),  # one for the month
+        "calls": calls,  # the first 100 are free once
+        "seats": Decimal(seats),
+        "VAT": (50 + calls) * Decimal("0.19"),
+        "reduced": Decimal(reduced),
+    }
+    assert len(drawn.lines) == 5
+
+
+def test_a_minimum_holds_for_the_period_where_an_addon_has_another_tax() -> None:
+    base = replace(BASE, minimum_spend=Decimal(200))
+
+    drawn = bill((base, 15, 0), (combined([base, ADDON]), 30, 0))
+
+    assert {line.name: line.amount for line in drawn.lines if line.amount} == {
+        "fee": Decimal("50.00"),
+        "seats": Decimal("15.00"),
+        "minimum": Decimal("135.00"),
+        "VAT": Decimal("35.15"),  # on the fee, and on what is missing
+        "reduced": Decimal("1.05"),
+    }
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"taxes": (Tax(name="VAT", percent=7),)},
+        {"taxes": (Tax(name="other", percent=19),)},
+        {"taxes": (Tax(name="VAT", percent=19, on=("fee",)),)},
+        {"coupons": (Coupon(name="welcome", percent=10),)},
+    ],
+)
+def test_a_price_with_other_terms_is_charged_by_itself_on_each_side(
+    other: dict[str, Any],
+) -> None:
+    after = replace(BASE, **other)
+
+    drawn = bill((BASE, 15, 80), (after, 30, 80))
+
+    assert [line.name for line in drawn.lines if line.kind in ("fee", "usage")] == [
+        *("fee", "calls", "fee", "calls"),
+    ]
+
+
+def test_two_terms_of_one_name_are_not_taken_for_one() -> None:
+    one = plan(FEE_50, coupons=(Coupon(name="gift", amount=10, on=("fee",)),))
+    seats = RateCard(price=Flat("30"), name="seats")
+    other = plan(seats, coupons=(Coupon(name="gift", amount=20, on=("seats",)),))
+
+    drawn = bill((one, 15, 0), (other, 30, 0))
+
+    # 10 of the first half, and what that left of 20 of the second.
+    coupons = [line.amount for line in drawn.lines if line.kind == "coupon"]
+    assert coupons == [Decimal("-10.00"), Decimal("-10.00")]
+
+
+@st.composite
+def own_terms(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """Return what an add-on, or what it comes on top of, may have for its own prices."""
+    percents = st.integers(0, 60).map(Decimal)
+    return {
+        "taxes": tuple(
+            Tax(name=f"{name} tax {i}", percent=percent)
+            for i, percent in enumerate(draw(st.lists(percents, max_size=2)))
+        ),
+        "discounts": tuple(
+            Discount(name=f"{name} discount", percent=percent)
+            for percent in draw(st.lists(percents, max_size=1))
+        ),
+        "coupons": tuple(
+            Coupon(name=f"{name} coupon {i}", amount=percent)
+            for i, percent in enumerate(draw(st.lists(percents, max_size=2)))
+        ),
+    }
+
+
+@given(
+    own_terms("base"),
+    own_terms("addon"),
+    st.integers(1, 28),
+    st.integers(1, 28),
+    st.lists(st.integers(0, 300), min_size=3, max_size=3),
+)
+def test_an_addon_of_some_days_costs_what_it_does_alone(
+    base_terms: dict[str, Any],
+    addon_terms: dict[str, Any],
+    first: int,
+    more: int,
+    used: list[int],
+) -> None:
+    base, addon = replace(BASE, **base_terms), replace(ADDON, **addon_terms)
+    both, last = combined([base, addon]), min(first + more, 29)
+
+    drawn = bill(
+        *zip((base, both, base), (first, last, 30), used, strict=True),
+    )
+
+    alone = invoice(base, {"calls": sum(used)})
+    beside = invoice(addon, {}, share=(last - first, 30))
+    assert drawn.total == alone.total + beside.total
+    assert drawn.tax == alone.tax + beside.tax
