@@ -44,6 +44,7 @@ class FakeSidecar:
         before_ack: called for every message that was taken, before its ack goes out;
             if it returns false, the connection is cut instead.
         expects_damage: count a record with a wrong CRC as lost, as the real one does.
+        ledger: the number of its ledger; without one it is as one of long ago.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class FakeSidecar:
         *,
         before_ack: Callable[[], bool] = lambda: True,
         expects_damage: bool = False,
+        ledger: int = 0,
     ) -> None:
         self.path = path
         self.expects_damage = expects_damage
+        self.ledger = ledger
         self.before_ack = before_ack
         self.ledgers: dict[str, Ledger] = {}
         self.refusal: Refusal | None = None
@@ -198,11 +201,15 @@ class FakeSidecar:
             raise _Refused(Refusal("unexpected", "the first frame must be a hello"))
         if self.refusal is not None:
             raise _Refused(self.refusal)
+        if self.ledger and hello.ledger not in (0, self.ledger):
+            raise _Refused(Refusal("another_ledger", "it is not for this ledger"))
         with self.changed:
             ledger = self.ledgers.setdefault(hello.producer, Ledger())
             ledger.hellos.append(hello)
             self.changed.notify_all()
-        connection.sendall(wire.encode_frame(Welcome(ledger.last_seq)))
+        connection.sendall(
+            wire.encode_frame(Welcome(ledger.last_seq, ledger=self.ledger))
+        )
         while True:
             message = _read(connection)
             with self.changed:

@@ -54,6 +54,14 @@ class Source(Protocol):
         """How many requests were left out on purpose, as far as that is known."""
         ...
 
+    def claim(self, ledger: int) -> None:
+        """Take note of which ledger takes what is sent from now on.
+
+        Raises:
+            OSError, WireError: it is not to be sent there.
+        """
+        ...
+
     def resume(self, last_seq: int) -> None:
         """Send again what follows ``last_seq``."""
         ...
@@ -228,6 +236,7 @@ class Link:
                     raise WireError("unexpected", "a second welcome")
                 self._in_flight_max = max(1, message.batches_in_flight_max)
                 self._sent_seq = message.last_seq
+                self._source.claim(message.ledger)
                 self._source.resume(message.last_seq)
                 self.state = State.OPEN
             case Ack():

@@ -21,7 +21,7 @@ from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
 from meterline.spool.living import Spool
 from meterline.spool.scan import Part
 from meterline.waiting import Room
-from meterline.wire import Hello
+from meterline.wire import Hello, WireError, ledger_text
 
 END_S: Final = 1.0  # for the last files, once what is left was shipped
 POLL_S: Final = 0.1  # much oftener than little is committed
@@ -29,6 +29,10 @@ BUSY_POLL_S: Final = 0.002  # while there is more to send than fits, or somebody
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 5.0
 REFUSED_BACKOFF_S: Final = 60.0  # somebody must change something first
+LOOK_EVERY_S: Final = 60.0
+"""How often to look for what dead workers left: another one may just have looked at it,
+and left it, when we first did."""
+ANOTHERS: Final = "another_ledger"
 HOPELESS: Final = frozenset({"version", "uid", "malformed", "frame_too_long"})
 DAMAGE: Final = frozenset({"malformed", "gap"})
 """What the sidecar says to records that are not what they were when we counted them."""
@@ -46,6 +50,21 @@ class DeadSource:
         self.recorded_seq = spool.hello.recorded_seq
         self.excluded = 0  # that stood in its memory alone
         self.is_company = True  # nothing more will come
+
+    def claim(self, ledger: int) -> None:
+        """Have it noted which ledger takes all of it, before anything is sent there.
+
+        Raises:
+            OSError: it cannot be.
+            WireError: the events are another's, and this sidecar cannot tell.
+        """
+        if self.hello.ledger and not ledger:
+            raise WireError(
+                ANOTHERS,
+                f"ledger {ledger_text(self.hello.ledger)} has begun to take its events,"
+                " and this sidecar is too old to say which ledger it has: upgrade it",
+            )
+        self._spool.claim(ledger)
 
     def resume(self, last_seq: int) -> None:
         """Start again behind ``last_seq``."""
@@ -77,7 +96,10 @@ class Shipper:
         self._backoff_s = BACKOFF_S_MIN
         self._retry_at_s = 0.0
         self._is_away = False
-        self._to_drain: list[Path] | None = None  # None: not looked for yet
+        self._to_drain: list[Path] = []
+        self._anothers: set[Path] = set()
+        """Spools that another ledger takes: the sidecar is told of each once."""
+        self._look_at_s = 0.0
         self._draining: tuple[DeadSpool, Link] | None = None
         self._wake = threading.Event()
         self._n_flushing = 0
@@ -321,21 +343,29 @@ class Shipper:
             log.debug("drained the spool of dead worker %s", dead.hello.pid)
             dead.delete()
         elif link.state is State.FAILED:
-            troubles.add(f"could not drain a dead worker's spool: {link.problem}")
+            if link.refusal is not None and link.refusal.code == ANOTHERS:
+                self._anothers.add(dead.directory)
+            troubles.add(
+                f"could not drain a dead worker's spool in {self._options.spool_dir}:"
+                f" {link.problem}"
+            )
         else:
             return moved
         self._let_go()
         return True
 
     def _next_dead(self) -> tuple[DeadSpool, Link] | None:
-        if self._to_drain is None:
-            self._to_drain = []  # looked for once a connection, also where that fails
+        now_s = time.monotonic()
+        if not self._to_drain and now_s >= self._look_at_s:
+            self._look_at_s = now_s + LOOK_EVERY_S  # also where this fails
             remove_unfinished(self._options.spool_dir)
-            self._to_drain = spool_directories(self._options.spool_dir)
+            found = spool_directories(self._options.spool_dir)
+            self._to_drain = [path for path in found if path not in self._anothers]
         while self._to_drain:
             if (dead := DeadSpool.take(self._to_drain.pop())) is None:
                 continue
             try:
+                dead.check_claim()
                 return dead, Link(self._options.socket, DeadSource(dead))
             except BaseException:
                 dead.close()
@@ -352,4 +382,6 @@ class Shipper:
 
     def _put_back_dead(self) -> None:
         self._let_go()
-        self._to_drain = None
+        self._to_drain = []
+        self._anothers.clear()
+        self._look_at_s = 0.0

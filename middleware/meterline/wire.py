@@ -70,6 +70,10 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     """The highest sequence number recorded so far."""
     spool: ShortText = "file"
     """Where events wait: ``file``, or ``memory: REASON`` when no file could be made."""
+    ledger: Seq = 0
+    """Of a dead producer: the number of the ledger that has begun to take its events.
+    0: none has, or nobody has noted it; and for the living, who go wherever they are
+    sent."""
 
 
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
@@ -79,6 +83,8 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     version: int = VERSION
     frame_bytes_max: int = FRAME_BYTES_MAX
     batches_in_flight_max: int = BATCHES_IN_FLIGHT_MAX
+    ledger: Seq = 0
+    """The number of the ledger that takes the events. 0: this sidecar is too old to say."""
 
 
 class Batch(Struct, frozen=True, array_like=True, tag="batch"):
@@ -121,8 +127,8 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     """Why the sidecar closes this connection.
 
     ``code`` is one of: ``frame_too_long``, ``malformed``, ``version``, ``gap``,
-    ``uid``, ``unexpected``, ``duplicate_producer``, ``not_ready``, ``stopping``. To an
-    edge also: ``unauthorized``, ``duplicate_edge``, ``not_the_same``, ``retired``.
+    ``uid``, ``unexpected``, ``duplicate_producer``, ``another_ledger``, ``not_ready``,
+    ``stopping``. To an edge also: ``unauthorized``, ``duplicate_edge``, ``not_the_same``, ``retired``.
     """
 
     code: str
@@ -147,6 +153,11 @@ class WireError(ValueError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def ledger_text(ledger: int) -> str:
+    """Return a ledger's number as people read it: 12 hexadecimal digits."""
+    return f"{ledger:012x}"
 
 
 def encode_frame(message: Struct) -> bytes:

@@ -20,7 +20,8 @@ from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.receiver import Receiver
-from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ingest.whose import Whose
+from meterline_sidecar.ledger.chain import ChainFiles, Head, ledger_number
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.usage.aggregate import Aggregator
@@ -216,9 +217,11 @@ class Life:
         await keep(database, terms, key=key)
         self.aggregator = Aggregator(database, terms, clock=clock)
         await self.aggregator.start()
-        self.drain = Drain(self._spool_dir, ingest)
+        whose = Whose(ledger_number(key))
+        self.drain = Drain(self._spool_dir, ingest, whose=whose)
         self.ingest = ingest
-        self._receiver = Receiver(ingest, self.socket, uids=(), on_fatal=_raise)
+        given = (ingest, self.socket)
+        self._receiver = Receiver(*given, uids=(), on_fatal=_raise, whose=whose)
         await self._receiver.__aenter__()
         self._running = asyncio.create_task(ingest.run())
 

@@ -11,7 +11,8 @@ import pytest
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.receiver import Receiver
-from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ingest.whose import Whose
+from meterline_sidecar.ledger.chain import ChainFiles, ledger_number
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from tests.clock import FakeClock
 from tests.outbox_rows import Shop
@@ -26,6 +27,7 @@ class Sidecar:
     receiver: Receiver
     clock: FakeClock
     socket: Path
+    whose: Whose
 
 
 @pytest.fixture
@@ -45,10 +47,11 @@ async def sidecar_at(
     clock = FakeClock()
     database = await SqliteDatabase.open(folder / "meterline.db")
     chain = ChainFiles(database.path)
+    key = chain.key(has_batches=False)
     committer = Committer(
         database,
         clock=clock,
-        key=chain.key(has_batches=False),
+        key=key,
         history_of=lambda subject: [
             (0, "acme" if subject.startswith("acct_") else None)
         ],
@@ -58,10 +61,14 @@ async def sidecar_at(
     ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=company_s)
     running = asyncio.create_task(ingest.run())
     socket = folder / "meterline.sock"
+    whose = Whose(ledger_number(key))
     async with Receiver(
-        ingest, socket, uids=(), on_fatal=lambda error: pytest.fail(str(error))
+        *(ingest, socket),
+        uids=(),
+        on_fatal=lambda error: pytest.fail(str(error)),
+        whose=whose,
     ) as receiver:
-        yield Sidecar(database, ingest, receiver, clock, socket)
+        yield Sidecar(database, ingest, receiver, clock, socket, whose)
     running.cancel()
     await ingest.drain()
     await database.close()

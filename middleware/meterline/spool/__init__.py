@@ -14,7 +14,8 @@ What shaped it
 On the disk
     ``<spool dir>/<producer id>/``, one producer for each life of a worker process::
 
-        producer        4 KiB: counters, and the Hello; a flock on it means "alive"
+        producer        4 KiB: counters, the ledger that takes the events, and the
+                        Hello; a flock on it means "alive"
         00000001.seg    64 bytes of header, then records, then zeros
         00000002.seg
 
@@ -41,14 +42,16 @@ The life of an event
     3. ``Reader.scan`` finds what is new, numbers it by position, and adds it to the
        backlog: an index of byte ranges, never a copy. Sealed segments that wait give
        back their map and their descriptor until they are sent.
-    4. A link sends the ranges in order. After a new connection the sidecar says how
-       far it got, and ``Reader.resume`` goes on behind that.
+    4. A link sends the ranges in order. After a new connection the sidecar says which
+       ledger it has, which is noted in ``producer`` before anything is sent, and how
+       far it got; ``Reader.resume`` goes on behind that.
     5. ``Reader.ack`` forgets everything up to a number that is on the sidecar's disk
        and deletes each segment of which nothing is left.
     6. At the end of a worker that has shipped everything the directory is deleted.
        Otherwise it stays. Once the process is gone so is its flock: the next worker,
-       or the sidecar, takes it as a ``DeadSpool``, checks every CRC, sends what is
-       left, with what is missing as a loss, and deletes it.
+       or the sidecar, takes it as a ``DeadSpool``, notes its ledger in it unless
+       another one is noted, which it then leaves it to, checks every CRC, sends what
+       is left, with what is missing as a loss, and deletes it.
 
 Where to read on
     ============== ================================================================

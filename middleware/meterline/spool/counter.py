@@ -13,7 +13,12 @@ _MASK: Final = 2**64 - 1
 def write(memory: mmap.mmap, at: int, number: int) -> None:
     """Put ``number``, from 0 to 2**64 - 1, at byte ``at``."""
     # One copy of 16 bytes: packed into the map, a kill could leave zeros or a half.
-    memory[at : at + BYTES] = _LAYOUT.pack(number, number ^ _MASK)
+    memory[at : at + BYTES] = packed(number)
+
+
+def packed(number: int) -> bytes:
+    """Return ``number`` as it stands in a file."""
+    return _LAYOUT.pack(number, number ^ _MASK)
 
 
 def read(memory: mmap.mmap, at: int) -> int | None:

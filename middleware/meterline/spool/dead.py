@@ -6,6 +6,7 @@ drains a spool, the other one passes by.
     for path in spool_directories(spool_dir):
         spool = DeadSpool.take(path)
         if spool is not None:
+            spool.claim(ledger)        # so that no other ledger takes any of it
             for part in spool.parts(after_seq=last_seq_on_disk):
                 ...                    # Run: part.read() is records; or Loss
             spool.delete()             # once all of it is on disk elsewhere
@@ -59,6 +60,8 @@ class Owner(Struct, frozen=True):
     uid: int
     started_ms: int
     """By the worker's clock, as its events are; 0 if that cannot be read."""
+    ledger: int
+    """The number of the ledger that has begun to take its events; 0: none has."""
 
 
 def owner_of(directory: Path) -> Owner | None:
@@ -74,12 +77,14 @@ def owner_of(directory: Path) -> Owner | None:
     try:
         if not folder.names():
             return None
-        hello = ProducerFile.look(folder).hello()
+        file = ProducerFile.look(folder)
+        hello, ledger = file.hello(), file.ledger
     except FileNotFoundError:
-        hello = None
+        hello, ledger = None, 0
     finally:
         folder.close()
-    return Owner(folder.owner, 0 if hello is None else hello.started_ms)
+    started_ms = 0 if hello is None else hello.started_ms
+    return Owner(folder.owner, started_ms, ledger)
 
 
 def remove_unfinished(spool_dir: Path) -> None:
@@ -119,6 +124,7 @@ class DeadSpool:
     def __init__(self, folder: Folder, file: ProducerFile) -> None:
         self._folder = folder
         self._file = file
+        self.directory = folder.path
         self.owner = folder.owner
         """The user whose worker it was."""
         hello = file.hello()
@@ -133,9 +139,11 @@ class DeadSpool:
                 started_ms=0,
             )
         self.hello = msgspec.structs.replace(
-            hello, recorded_seq=file.recorded + file.unmarked() + file.waiting
+            hello,
+            recorded_seq=file.recorded + file.unmarked() + file.waiting,
+            ledger=file.ledger,
         )
-        """Who the producer was."""
+        """Who the producer was, and which ledger has begun to take its events."""
 
     @classmethod
     def take(cls, directory: Path) -> Self | None:
@@ -184,6 +192,24 @@ class DeadSpool:
                 part = Loss(next_seq, part.last_seq, part.reason)
             yield part
             next_seq = part.last_seq + 1
+
+    def claim(self, ledger: int) -> None:
+        """Note for good which ledger takes the events, before it gets any.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._file.claim_dead(self._folder, ledger)
+
+    def check_claim(self) -> None:
+        """See that a ledger can be noted, unless one is.
+
+        Raises:
+            OSError: it cannot.
+        """
+        if not self.hello.ledger:
+            with contextlib.suppress(FileNotFoundError):
+                os.close(self._folder.open_file(FILE_NAME, writes=True))
 
     def check(self) -> None:
         """See that every file of it can be read, without reading any.

@@ -1,8 +1,8 @@
 """A dead worker's directory, held open: whatever is in it is opened below it, by name.
 
 Every user who may record events can write into the spool directory, and whoever reads
-there may be the sidecar, or root. So no link is followed, nothing is made or changed,
-and what is no plain file of the directory's own user is refused, by name.
+there may be the sidecar, or root. So no link is followed, nothing is made, nothing but
+a ledger's number is written, and what is no plain file of the directory's own user is refused, by name.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ class NotOurs(OSError):
 
 
 class Folder:
-    """One producer's directory, open for reading.
+    """One producer's directory, held open.
 
     It stays the same directory whatever its name leads to later.
     """
@@ -62,8 +62,12 @@ class Folder:
                 total += status.st_blocks * 512
         return total
 
-    def open_file(self, name: str) -> int:
+    def open_file(self, name: str, *, writes: bool = False) -> int:
         """Return a descriptor that reads a file of the directory.
+
+        Args:
+            name: of the file.
+            writes: whether it also writes.
 
         Raises:
             FileNotFoundError: it is not there, or not any more.
@@ -72,7 +76,8 @@ class Folder:
             OSError: it cannot be opened.
         """
         # O_NONBLOCK: a FIFO would have us wait for a writer.
-        flags = os.O_RDONLY | system.NO_LINK | system.NO_WAIT | system.CLOSE_ON_EXEC
+        flags = system.NO_LINK | system.NO_WAIT | system.CLOSE_ON_EXEC
+        flags |= os.O_RDWR if writes else os.O_RDONLY
         path = self.path / name
         try:
             descriptor = os.open(name, flags, dir_fd=self._descriptor)

@@ -100,6 +100,10 @@ class Spool:
                 for segment in self.writer.segments
                 if segment.ordinal >= self._synced_ordinal
             ]
+            if not self._synced_ordinal:
+                # Which ledger takes the events is there before they are: without it,
+                # another one could take them in after a power loss.
+                self.writer.file.sync()
             for segment in segments:
                 segment.sync()
             self.writer.file.sync()

@@ -1,6 +1,6 @@
 """The small file beside a producer's segments: who it is, and what it counted.
 
-``magic | version | counters | ... | length, crc | Hello``. It is memory-mapped, so
+``magic | version | counters, ledger | ... | length, crc | Hello``. It is memory-mapped, so
 the counters survive a ``kill -9``. An exclusive flock on it means "alive": the kernel
 drops the lock with the process, however that ends.
 """
@@ -38,7 +38,8 @@ _RECORDED_AT: Final = 64
 _DROPPED_AT: Final = _RECORDED_AT + counter.BYTES  # one counter a reason
 _MARKED_AT: Final = _DROPPED_AT + counter.BYTES * len(DROP_REASONS)  # the same
 _WAITING_AT: Final = _MARKED_AT + counter.BYTES * len(DROP_REASONS)
-_COUNTERS: Final = range(_RECORDED_AT, _WAITING_AT + counter.BYTES, counter.BYTES)
+_LEDGER_AT: Final = _WAITING_AT + counter.BYTES
+_COUNTERS: Final = range(_RECORDED_AT, _LEDGER_AT + counter.BYTES, counter.BYTES)
 _HELLO_AT: Final = 256
 _HELLO_HEADER: Final = Layout("<II")  # length, crc
 
@@ -61,7 +62,7 @@ class ProducerFile:
     owner; nothing here is meant for two writers.
     """
 
-    __slots__ = ("_known", "_lock_fd", "_map", "path")
+    __slots__ = ("_is_forced", "_known", "_lock_fd", "_map", "path")
 
     def __init__(self, memory: mmap.mmap, *, path: Path | None, lock_fd: int) -> None:
         self._map = memory
@@ -69,6 +70,7 @@ class ProducerFile:
         self.path = path
         # What we wrote ourselves is right whatever becomes of the file.
         self._known: dict[int, int] = {}
+        self._is_forced = False
 
     @classmethod
     def create(cls, directory: Path | None, hello: Hello) -> "ProducerFile":
@@ -198,6 +200,42 @@ class ProducerFile:
         with suppress(ValueError):  # closed meanwhile: the next one takes what comes
             self._write(_WAITING_AT, n_events)
 
+    @property
+    def ledger(self) -> int:
+        """The number of the ledger that has begun to take the events; 0: none has."""
+        return self._read(_LEDGER_AT)
+
+    def claim(self, ledger: int) -> None:
+        """Note which ledger takes the events, before it gets any; 0 is not noted.
+
+        Raises:
+            OSError: the disk does not take it. The file has it all the same.
+        """
+        if ledger in (0, self.ledger):
+            return
+        self._write(_LEDGER_AT, ledger)
+        if self._is_forced:  # else no event is on the disk, and the first sync forces
+            self.sync()  # this before them
+
+    def claim_dead(self, folder: Folder, ledger: int) -> None:
+        """Note the same in the file of a dead producer, which we have locked.
+
+        Where the file is gone there is nothing to note it in.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if ledger in (0, self.ledger):
+            return
+        with suppress(FileNotFoundError):
+            descriptor = folder.open_file(FILE_NAME, writes=True)
+            try:
+                os.pwrite(descriptor, counter.packed(ledger), _LEDGER_AT)
+                system.force(descriptor)
+            finally:
+                os.close(descriptor)
+        self._known[_LEDGER_AT] = ledger
+
     def move(self, directory: Path) -> None:
         """Note that the file is in ``directory`` now."""
         if self.path is not None:
@@ -212,6 +250,7 @@ class ProducerFile:
         if self._lock_fd >= 0:
             system.force_map(self._map)
             system.force(self._lock_fd)
+            self._is_forced = True
 
     def close(self) -> None:
         """Give back memory and descriptor. In the owner this gives up the lock."""

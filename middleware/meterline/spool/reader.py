@@ -2,6 +2,7 @@
 
 import msgspec
 
+from meterline.complaints import troubles, words
 from meterline.spool.backlog import Backlog
 from meterline.spool.producer_file import DROP_REASONS, Counts
 from meterline.spool.scan import Part, Scanner
@@ -73,10 +74,10 @@ class Reader:
 
         The file stays as it is: should we die now, they are found there again.
         """
-        for reason, words in enumerate(DROP_REASONS):
-            n_events = self._file.dropped(reason) - self._file.marked(reason)
+        for i, reason in enumerate(DROP_REASONS):
+            n_events = self._file.dropped(i) - self._file.marked(i)
             if n_events > 0:
-                self._backlog.add(self._scanner.lose(n_events, words))
+                self._backlog.add(self._scanner.lose(n_events, reason))
 
     def _count(self) -> None:
         self.counts = Counts(
@@ -108,6 +109,13 @@ class Reader:
     def recorded_seq(self) -> int:
         """How many events were recorded or dropped, as far as was scanned."""
         return self.counts.recorded
+
+    def claim(self, ledger: int) -> None:
+        """Note which ledger takes the events from now on: where the sidecar stands."""
+        try:
+            self._file.claim(ledger)
+        except OSError as error:
+            troubles.add(f"could not force the spool to the disk: {words(error)}")
 
     def resume(self, last_seq: int) -> None:
         """Send again what follows ``last_seq``, which is where the sidecar stands."""

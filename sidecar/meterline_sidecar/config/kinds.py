@@ -188,6 +188,9 @@ CUSTOMER: Final = _matching(
     "an id in quotes, of letters, digits and any of _ . - : @ + = ~ |",
     CUSTOMER_ID,
 )
+LEDGER: Final = _matching(
+    "a ledger's number in quotes, such as 3f9a1c0b7e22", "[0-9a-f]{12}"
+)
 SUBJECT: Final = Kind(
     "a subject, or what subjects begin with and `*`",
     _subject,

@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_sidecar.config.centre import Role
-from meterline_sidecar.config.kinds import HTTP, PROXY
+from meterline_sidecar.config.kinds import HTTP, LEDGER, PROXY
 from meterline_sidecar.config.postgres import DATABASE
 
 UID_MAX: Final = 2**32 - 2
@@ -148,6 +148,15 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
             description="Users whose apps may send events, besides root and the "
             "sidecar's own user. They must share the group of the spool directory: see "
             "docs/deploy.md."
+        ),
+    ] = ()
+    takes_over: Annotated[
+        tuple[Annotated[str, Meta(extra={"kind": LEDGER})], ...],
+        Meta(
+            description="Ledgers that are gone for good, each by the number that"
+            " `meterline doctor` names: what dead workers left for one of them is taken"
+            " in here. If it still exists, those events can count twice. See"
+            " docs/backup.md."
         ),
     ] = ()
     aggregate_every_s: Annotated[

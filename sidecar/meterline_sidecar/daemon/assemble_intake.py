@@ -16,9 +16,10 @@ from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ingest.whose import Whose
 from meterline_sidecar.ingest.writer import PACKED_FROM
 from meterline_sidecar.ledger.archived import Archived
-from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.chain import ChainFiles, ledger_number
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Database, Ledger
@@ -82,7 +83,7 @@ async def open_intake(
     corrections = Corrections(*given, clock=clock, leads=leads)
     late = Late(database, corrections, journal, clock=clock)
     aggregator.when_counted(late.screen)
-    sidecar = config.sidecar
+    drain, receiver = _doors(config, ingest, on_fatal, key=key, there=there)
     return Intake(
         watch,
         absence,
@@ -93,18 +94,32 @@ async def open_intake(
         corrections,
         late,
         Imports(database, external, journal, clock=clock, key=key),
-        Drain(
-            sidecar.spool_dir,
-            ingest,
-            uids=sidecar.allowed_uids,
-            elsewhere=there,
-        ),
+        drain,
+        receiver,
+    )
+
+
+def _doors(
+    config: Config,
+    ingest: Ingest,
+    on_fatal: OnFatal,
+    *,
+    key: bytes,
+    there: There | None,
+) -> tuple[Drain, Receiver]:
+    """Return what takes in the events of dead workers, and those of the living."""
+    sidecar = config.sidecar
+    spool_dir, uids = sidecar.spool_dir, sidecar.allowed_uids
+    whose = Whose(ledger_number(key), takes_over=sidecar.takes_over)
+    return (
+        Drain(spool_dir, ingest, whose=whose, uids=uids, elsewhere=there),
         Receiver(
             ingest,
             sidecar.socket,
-            uids=sidecar.allowed_uids,
+            uids=uids,
             on_fatal=on_fatal,
-            spool_dir=sidecar.spool_dir,
+            whose=whose,
+            spool_dir=spool_dir,
             elsewhere=there,
         ),
     )

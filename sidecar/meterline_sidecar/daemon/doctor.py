@@ -64,7 +64,7 @@ def examine(config: Config, *, clock: Clock, status: Status | None) -> list[Chec
         *_disk(database, status),
         *_clock(clock, status),
         *_of_file(config, clock, status),
-        *_spools(config.sidecar.spool_dir, is_shared=bool(config.sidecar.allowed_uids)),
+        *_spools(config, status),
         *_archive(config, status),
     ]
 
@@ -163,7 +163,9 @@ def _in_branch(version: tuple[int, int, int], first: tuple[int, int, int]) -> bo
     return version[:2] == first[:2] and version >= first
 
 
-def _spools(spool_dir: Path, *, is_shared: bool) -> Iterator[Check]:
+def _spools(config: Config, status: Status | None) -> Iterator[Check]:
+    spool_dir, is_shared = config.sidecar.spool_dir, bool(config.sidecar.allowed_uids)
+    ledger = "" if status is None else status.ledger
     if not spool_dir.is_dir():
         return
     if not os.access(spool_dir, os.W_OK | os.X_OK):
@@ -183,7 +185,7 @@ def _spools(spool_dir: Path, *, is_shared: bool) -> Iterator[Check]:
     for path in folders:
         try:
             n_bytes += _bytes_of(path)
-            if _is_dead(path):
+            if _is_left_behind(path, ledger):
                 dead.append(path)
         except FileNotFoundError:
             continue  # somebody has just drained it
@@ -214,8 +216,13 @@ def _bytes_of(path: Path) -> int:
         folder.close()
 
 
-def _is_dead(path: Path) -> bool:
-    """Say whether a spool's worker is dead. It is only read, whoever made it."""
+def _is_left_behind(path: Path, ledger: str) -> bool:
+    """Say whether a spool's worker is dead. It is only read, whoever made it.
+
+    Args:
+        path: where it is.
+        ledger: the number of the sidecar that runs, which tells of those of others.
+    """
     spool = DeadSpool.take(path)
     if spool is None:
         return False
@@ -223,7 +230,7 @@ def _is_dead(path: Path) -> bool:
         spool.check()
     finally:
         spool.close()
-    return True
+    return not ledger or spool.hello.ledger in (0, int(ledger, 16))
 
 
 def _backup(database: Path, clock: Clock, status: Status | None) -> Iterator[Check]:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from meterline.spool.dead import (
     DeadSpool,
@@ -33,6 +33,7 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.files import Place
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.elsewhere import Elsewhere
+from meterline_sidecar.ingest.whose import CODE, Whose
 from meterline_sidecar.problems.problem import n_of, such_as
 from meterline_sidecar.store.edge.events import ProducerRow
 
@@ -44,6 +45,14 @@ RETRY_S: Final = 60.0
 NAMED_MAX: Final = 3
 
 
+class _Failure(NamedTuple):
+    why: str
+    until_s: float
+    """When it is looked at again."""
+    is_anothers: bool
+    """Whether nothing is wrong with it, and another ledger takes it."""
+
+
 class Drain:
     """Drains spools whose worker is dead; a lock tells dead from alive.
 
@@ -51,6 +60,7 @@ class Drain:
     spool, and the sequence numbers make the rest count once.
 
     Args:
+        whose: says which of them are for this ledger.
         uids: the users who may record events; the spool of another is not read.
         elsewhere: where events have to be, too, before their spool is deleted.
     """
@@ -60,16 +70,19 @@ class Drain:
         spool_dir: Path,
         ingest: Ingest,
         *,
+        whose: Whose,
         uids: Collection[int] = (),
         elsewhere: Elsewhere | None = None,
     ) -> None:
+        self.whose = whose
+        """Says which spools this ledger takes."""
         self._elsewhere = elsewhere
         self._spool_dir = spool_dir
         self._ingest = ingest
         self._uids = frozenset({0, os.geteuid(), *uids})
         self._place = Place(spool_dir, "sidecar.spool_dir")
         self._after = ""  # the last one that was looked at
-        self._failed: dict[Path, tuple[str, float]] = {}  # why, and until when
+        self._failed: dict[Path, _Failure] = {}
         self._unreadable: str | None = None
         self._taking: Path | None = None
 
@@ -78,8 +91,13 @@ class Drain:
         """Which spools cannot be read and why, in words."""
         if self._unreadable is not None:
             return self._unreadable
-        reasons = [why for why, _ in self._failed.values()]
-        return such_as(reasons[:NAMED_MAX], n_all=len(reasons)) or None
+        return _named([one.why for one in self._failed.values() if not one.is_anothers])
+
+    @property
+    def left_alone(self) -> str | None:
+        """Which spools are another ledger's, here and where workers look, in words."""
+        here = [one.why for one in self._failed.values() if one.is_anothers]
+        return _named([*here, *self.whose.refused()])
 
     async def waiting(self, *, before_ms: int) -> tuple[str, ...]:
         """Return in words which spools hold what nobody is sending, or may hold it.
@@ -98,7 +116,7 @@ class Drain:
         except OSError as error:
             return (f"{self._spool_dir}: {error.strerror}",)
         return tuple(
-            self._failed[folder][0] if folder in self._failed else str(folder)
+            self._failed[folder].why if folder in self._failed else str(folder)
             for folder, started_ms in found
             if started_ms < before_ms
         )
@@ -129,6 +147,8 @@ class Drain:
         except OSError:
             return 0
         if owner is None or owner.uid not in self._uids:
+            return None
+        if not self.whose.is_ours(owner.ledger):
             return None
         return owner.started_ms
 
@@ -162,7 +182,7 @@ class Drain:
         waiting = [
             folder
             for folder in folders
-            if folder not in self._failed or self._failed[folder][1] <= now_s
+            if folder not in self._failed or self._failed[folder].until_s <= now_s
         ]
         later = [folder for folder in waiting if folder.name > self._after]
         earlier = [folder for folder in waiting if folder.name <= self._after]
@@ -180,6 +200,9 @@ class Drain:
             self._taking = folder
             try:
                 self._check_owner(spool)
+                self.whose.check(spool.hello)
+                # On the disk before anything of it is in the ledger.
+                await asyncio.to_thread(spool.claim, self.whose.ledger)
                 n_events, row = await self._take_in(spool)
                 if not await self._may_go(row):
                     return False  # it is looked at again
@@ -191,7 +214,7 @@ class Drain:
             raise  # That is about the ledger.
         except WireError as error:
             if error.code != "duplicate_producer":
-                self._fail(folder, str(error))
+                self._fail(folder, str(error), is_anothers=error.code == CODE)
             # Or else the worker had a hello on its way: the next run takes it in.
             return False
         except Exception as error:  # noqa: BLE001 - no damage may stop the others
@@ -215,11 +238,12 @@ class Drain:
                 " (sidecar.allowed_uids)"
             )
 
-    def _fail(self, folder: Path, reason: str) -> None:
+    def _fail(self, folder: Path, reason: str, *, is_anothers: bool = False) -> None:
         text = reason if str(folder) in reason else f"{folder}: {reason}"
         if folder not in self._failed:
             log.warning("cannot take in a dead worker's spool: %s", text)
-        self._failed[folder] = (text, time.monotonic() + RETRY_S)
+        until_s = time.monotonic() + RETRY_S
+        self._failed[folder] = _Failure(text, until_s, is_anothers)
 
     async def _take_in(self, spool: DeadSpool) -> tuple[int, ProducerRow]:
         """Store everything of a spool; return how many numbers that were, and whose."""
@@ -251,6 +275,10 @@ class Drain:
             await asyncio.gather(*on_their_way, return_exceptions=True)
             ingest.forget(producer)
         return last_seq - first_seq + 1, producer.row
+
+
+def _named(reasons: list[str]) -> str | None:
+    return such_as(reasons[:NAMED_MAX], n_all=len(reasons)) or None
 
 
 def _next_message(parts: Iterator[Part]) -> Batch | Lost | None:

@@ -25,6 +25,7 @@ from meterline_sidecar.ingest.commit import Producer
 from meterline_sidecar.ingest.credentials import Credentials, of_peer
 from meterline_sidecar.ingest.elsewhere import Elsewhere
 from meterline_sidecar.ingest.peers import Owners
+from meterline_sidecar.ingest.whose import Whose
 
 CONNECTIONS_MAX: Final = 1_024
 HELLO_TIMEOUT_S: Final = 10.0
@@ -48,6 +49,7 @@ class Receiver:
         uids: whose processes may connect; root and this process's user always may.
         spool_dir: where workers keep their spools, whose locks say who is who.
         on_fatal: called with an error after which the process must end.
+        whose: says which ledger this is, and which dead workers' events are for it.
         elsewhere: where apps keep their events until they are there, too.
     """
 
@@ -58,12 +60,14 @@ class Receiver:
         *,
         uids: Collection[int],
         on_fatal: Callable[[BaseException], None],
+        whose: Whose,
         spool_dir: Path | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self._ingest = ingest
         self._elsewhere = elsewhere
         self._on_fatal = on_fatal
+        self._whose = whose
         self.path = path
         self._uids = frozenset({0, os.geteuid(), *uids})
         self._owners = Owners(spool_dir)
@@ -176,11 +180,13 @@ class Receiver:
                 " install the same Meterline on both sides",
             )
         await self._owners.check(hello.producer, peer)
+        self._whose.greet(hello)
         await self._take_over(hello.producer, task)
         try:
             producer = await self._ingest.hello(hello)
             try:
-                await _send(writer, Welcome(await self._kept_up_to(producer)))
+                last_seq = await self._kept_up_to(producer)
+                await _send(writer, Welcome(last_seq, ledger=self._whose.ledger))
                 await self._exchange(producer, reader, writer)
             finally:
                 self._ingest.forget(producer)

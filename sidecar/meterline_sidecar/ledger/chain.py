@@ -27,6 +27,16 @@ GENESIS: Final = b"meterline chain 1"
 _encode = msgspec.msgpack.Encoder().encode
 
 
+def ledger_number(key: bytes) -> int:
+    """Return what tells a ledger from others, 1 to 2**48 - 1.
+
+    It follows from the key, and tells nobody the key. So a ledger that was restored, or
+    moved to a server, has the number that it had.
+    """
+    digest = hmac.digest(key, b"meterline ledger number", "sha256")
+    return int.from_bytes(digest[:6], "big") or 1
+
+
 def batch_mac(
     key: bytes,
     previous: bytes,

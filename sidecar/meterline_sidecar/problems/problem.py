@@ -18,6 +18,7 @@ Code = Literal[
     "events_held",
     "events_in_memory",
     "spools_not_read",
+    "spools_of_another_ledger",
     "quantity_not_taken",
     "external_id_conflict",
     "import_waits",

@@ -61,6 +61,18 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         " something in it is a link, a directory or another user's, see who put it"
         " there and move it away",
     ),
+    "spools_of_another_ledger": Problem(
+        severity="warning",
+        title="Spools of dead workers belong to another ledger",
+        means="apps of two sidecars share a directory of spools, or this ledger was begun"
+        " anew beside spools of an earlier one. What a dead worker left is for the ledger"
+        " that had begun to take its events, and is not taken in here, where it could"
+        " count a second time",
+        action="give the apps of each sidecar a directory of their own"
+        " (`METERLINE_STATE_DIR`). What was left is taken in once a worker of that"
+        " other ledger starts with the old directory; where that ledger is gone for"
+        " good, name it in `sidecar.takes_over` and start the sidecar again",
+    ),
     "quantity_not_taken": Problem(
         severity="warning",
         title="Quantities or properties could not be taken",

@@ -114,6 +114,8 @@ def _storing(parts: Parts) -> Iterator[Found]:
     if parts.drain.trouble is not None:
         text = f"spools of dead workers cannot be read: {parts.drain.trouble}"
         yield found("spools_not_read", text)
+    if parts.drain.left_alone is not None:
+        yield found("spools_of_another_ledger", parts.drain.left_alone)
 
 
 def _archive(archive: Archive) -> Iterator[Found]:

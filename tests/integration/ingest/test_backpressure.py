@@ -12,6 +12,7 @@ from meterline_sidecar.ingest import accept as module
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ingest.whose import Whose
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from tests.clock import FakeClock
@@ -36,7 +37,10 @@ async def receiving(tmp_path: Path) -> AsyncGenerator[tuple[Ingest, Receiver]]:
     await committer.start()
     ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=0)
     async with Receiver(
-        ingest, tmp_path / "socket", uids=(), on_fatal=lambda _error: None
+        *(ingest, tmp_path / "socket"),
+        uids=(),
+        on_fatal=lambda _error: None,
+        whose=Whose(1),
     ) as receiver:
         yield ingest, receiver
     await database.close()

@@ -99,7 +99,7 @@ async def test_what_is_no_file_of_a_spool_is_named_and_stops_no_other(
     bad = bad.rename(spool_dir / ("0" * 32))  # the first one that is looked at
     put(bad / name, victim)
     good = left_by_a_worker(spool_dir)
-    drain = Drain(spool_dir, sidecar.ingest)
+    drain = Drain(spool_dir, sidecar.ingest, whose=sidecar.whose)
 
     await drain.run()
 
@@ -120,7 +120,7 @@ async def test_a_link_in_place_of_a_spool_is_named_and_not_followed(
     (theirs / file_name(1)).write_bytes(PRECIOUS)
     (theirs / FILE_NAME).write_bytes(PRECIOUS)
     (spool_dir / ("0" * 32)).symlink_to(theirs)
-    drain = Drain(spool_dir, sidecar.ingest)
+    drain = Drain(spool_dir, sidecar.ingest, whose=sidecar.whose)
 
     assert await drain.run() == 1
 
@@ -136,13 +136,18 @@ async def test_a_spool_of_a_user_who_may_not_record_is_named_and_not_billed(
     bad = left_by_a_worker(tmp_path / "spool")
     for path in (bad, *bad.iterdir()):
         os.chown(path, 12345, 12345)
-    drain = Drain(tmp_path / "spool", sidecar.ingest)
+    drain = Drain(tmp_path / "spool", sidecar.ingest, whose=sidecar.whose)
 
     await drain.run()
 
     assert await ingested(sidecar) == 0
     assert "user 12345" in (drain.trouble or "")
-    assert await Drain(tmp_path / "spool", sidecar.ingest, uids=[12345]).run() == 1
+    assert (
+        await Drain(
+            tmp_path / "spool", sidecar.ingest, whose=sidecar.whose, uids=[12345]
+        ).run()
+        == 1
+    )
     assert await ingested(sidecar) == N_EVENTS
 
 
@@ -192,7 +197,7 @@ async def test_whatever_is_damaged_in_the_producers_file_its_events_are_taken_in
     (path / FILE_NAME).write_bytes(content)
     if damage is gone:
         (path / FILE_NAME).unlink()
-    drain = Drain(tmp_path / "spool", sidecar.ingest)
+    drain = Drain(tmp_path / "spool", sidecar.ingest, whose=sidecar.whose)
 
     await drain.run()
 
@@ -207,7 +212,7 @@ async def test_a_segment_that_is_larger_than_any_is_read_as_far_as_one_goes(
     path = left_by_a_worker(tmp_path / "spool")
     os.truncate(path / file_name(1), SEGMENT_BYTES << 20)  # sparse: 1 TiB
 
-    await Drain(tmp_path / "spool", sidecar.ingest).run()
+    await Drain(tmp_path / "spool", sidecar.ingest, whose=sidecar.whose).run()
 
     assert await ingested(sidecar) == N_EVENTS
 
@@ -258,7 +263,7 @@ async def test_one_that_failed_is_left_alone_for_a_while_and_not_for_ever(
 ) -> None:
     bad = left_by_a_worker(tmp_path / "spool")
     (bad / file_name(9)).mkdir()
-    drain = Drain(tmp_path / "spool", sidecar.ingest)
+    drain = Drain(tmp_path / "spool", sidecar.ingest, whose=sidecar.whose)
     await drain.run()
     (bad / file_name(9)).rmdir()
 
@@ -282,7 +287,7 @@ async def test_any_number_of_bad_ones_in_front_stops_no_other(
     good = good.rename(spool_dir / ("f" * 32))
     for i in range(7):
         (spool_dir / f"{i:032x}").write_bytes(b"no directory")
-    drain = Drain(spool_dir, sidecar.ingest)
+    drain = Drain(spool_dir, sidecar.ingest, whose=sidecar.whose)
 
     for _ in range(3):
         await drain.run()
@@ -295,7 +300,7 @@ async def test_a_spool_directory_that_is_replaced_is_noticed(
 ) -> None:
     spool_dir = tmp_path / "spool"
     spool_dir.mkdir()
-    drain = Drain(spool_dir, sidecar.ingest)
+    drain = Drain(spool_dir, sidecar.ingest, whose=sidecar.whose)
     await drain.run()
     spool_dir.rename(tmp_path / "old")
 

@@ -29,6 +29,9 @@ class Waiting:
         self.recorded_seq += 1
         self._parts.append(Loss(self.recorded_seq, self.recorded_seq, "spool full"))
 
+    def claim(self, ledger: int) -> None:
+        """Go wherever it is sent."""
+
     def resume(self, last_seq: int) -> None:
         """Begin."""
 

@@ -84,6 +84,7 @@ async def test_a_hello_with_a_workers_id_takes_nothing_over(
         *(sidecar.ingest, tmp_path / "other.sock"),
         uids=(),
         on_fatal=lambda _error: None,
+        whose=sidecar.whose,
         spool_dir=tmp_path / "spool",
     )
     with locked_by_another(path):

@@ -64,6 +64,23 @@ def test_all_that_was_written_since_the_last_sync_is_forced(
     assert "spool" in forced  # the name of the directory
 
 
+def test_which_ledger_takes_the_events_is_on_the_disk_before_they_are(
+    spool: Spool, forced: list[str]
+) -> None:
+    append(spool, 1)
+    spool.reader.claim(1)
+    assert forced == []  # nor is any event
+
+    spool.maintain(sync_interval_s=0)
+    assert forced[0] == FILE_NAME
+    forced.clear()
+
+    spool.reader.claim(1)
+    assert forced == []
+    spool.reader.claim(2)
+    assert forced == [FILE_NAME]  # before it gets what is on the disk
+
+
 def test_only_what_may_have_changed_is_forced_again(
     spool: Spool, forced: list[str]
 ) -> None:

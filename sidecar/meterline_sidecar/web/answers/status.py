@@ -129,6 +129,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     version: str
+    ledger: str
+    """The number of this ledger: in a spool it says which one takes its events."""
     ready: bool
     problems: tuple[Found, ...]
     """The worst first; each has a code of the list in docs/problems.md."""

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 import meterline
+from meterline.wire import ledger_text
 from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.config.alike import differing
 from meterline_sidecar.fleet.forgotten import n_not_lost
@@ -158,6 +159,7 @@ async def read_status(parts: Parts) -> Status:
     jobs = parts.schedule.jobs
     return Status(
         version=meterline.__version__,
+        ledger=ledger_text(parts.drain.whose.ledger),
         ready=parts.ingest.trouble is None,
         problems=in_order([*problems, *await _of_money(parts), *stripe.problems]),
         clock=parts.clock.rehearsal,
