@@ -171,6 +171,10 @@ def text_of(path: Path) -> str:
 
 
 def shown(path: Path) -> str:
-    """Return a path as people read it: relative where it is below this directory."""
+    """Return a path as people read it: relative where it is below this directory.
+
+    Below the root everything is, as in a container: there it is shown whole.
+    """
     here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    is_below = here != here.parent and path.is_relative_to(here)
+    return str(path.relative_to(here) if is_below else path)

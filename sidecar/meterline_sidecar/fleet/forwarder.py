@@ -31,7 +31,7 @@ from meterline_sidecar.fleet.backlog import Place, Slice, read_standing
 from meterline_sidecar.fleet.batches import Batches
 from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.goodbyes import Goodbyes
-from meterline_sidecar.fleet.line import HURRY, Line, Refused
+from meterline_sidecar.fleet.line import HURRY, Line, Refused, in_words
 from meterline_sidecar.fleet.low import LowMark
 from meterline_sidecar.fleet.roller import Roller
 from meterline_sidecar.fleet.telling import Telling
@@ -46,6 +46,9 @@ from meterline_sidecar.store.edge.events import marks
 from meterline_sidecar.store.port import Database
 
 CONNECT_TIMEOUT_S: Final = 10.0
+NEXT_ADDRESS_S: Final = 0.5
+"""How long one address is waited for before the next is called as well: of several
+centres with one name, the one that is gone may not say so."""
 RETRY_S: Final = 0.5
 RETRY_S_MAX: Final = 15.0
 LOOK_EVERY_S: Final = 0.1  # for something to send
@@ -141,8 +144,7 @@ class Forwarder:
             try:
                 await self._connect()
             except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-                # Its text is empty for a connection that was closed in the middle.
-                self._note(f"{self.address}: {str(error) or 'the connection was cut'}")
+                self._note(f"{self.address}: {in_words(error)}")
             except Refused as error:
                 self._note(f"{self.address} refuses this edge: {error}")
             except (DiskFailed, DatabaseCorrupt):
@@ -172,6 +174,7 @@ class Forwarder:
                 self.address.port,
                 ssl=edge_tls(self._config),
                 limit=BUFFER_BYTES,
+                happy_eyeballs_delay=NEXT_ADDRESS_S,
             )
         try:
             line = Line(reader, writer)

@@ -1,6 +1,8 @@
 """One connection to the centre: frames out, and what is due for each."""
 
 import asyncio
+import os
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -17,8 +19,21 @@ HURRY: Final = Batch(1, 0, b"")
 """A batch of nothing, at a number that is there already: somebody waits for the acks."""
 
 
+CALL: Final = re.compile(r"\[Errno (\d+)\] Connect call failed \('([^']*)'")
+"""How asyncio tells of each address that a name has and nobody answers at."""
+
+
 class Refused(MeterlineError):
     """The centre refuses this edge; the text says why."""
+
+
+def in_words(error: Exception) -> str:
+    """Say why a connection failed, the same in whichever order addresses were tried."""
+    text = str(error)
+    if calls := sorted({(ip, int(code)) for code, ip in CALL.findall(text)}):
+        return ", ".join(f"{os.strerror(code).lower()} at {ip}" for ip, code in calls)
+    # Empty is that of a connection that was closed in the middle.
+    return text or "the connection was cut"
 
 
 class Line:

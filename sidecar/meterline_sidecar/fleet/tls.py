@@ -1,9 +1,11 @@
 """Both sides' end of the wire between two sidecars."""
 
 import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
-from meterline_sidecar.config.centre import CentreConfig
+from meterline_sidecar.config.centre import CentreConfig, Role
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.small_file import read_small_file
 
@@ -77,7 +79,7 @@ def token_of(config: CentreConfig) -> str:
     """Return the token that this edge shows; empty where it shows a certificate.
 
     Raises:
-        ConfigError: its file cannot be read.
+        ConfigError: its file cannot be read, or is empty.
     """
     if config.token_file is None:
         return ""
@@ -88,4 +90,27 @@ def token_of(config: CentreConfig) -> str:
         raise ConfigError(
             f"centre.token_file: {config.token_file}: {reason}"
         ) from error
-    return text.strip()[:256]
+    if not (token := text.strip()):
+        raise ConfigError(
+            f"centre.token_file: {config.token_file} is empty: write a token into it"
+            " that `meterline token create NAME --scope edge` makes at the centre"
+        )
+    return token[:256]
+
+
+def unreadable(config: CentreConfig, role: Role) -> Iterator[str]:
+    """Yield, in words, what is wrong with the files that a side of this wire needs.
+
+    A secret that is not there is left to ``config.advice``, which names it.
+    """
+    needed: tuple[tuple[Callable[[CentreConfig], object], Path | None], ...] = ()
+    if role == "edge":
+        needed = ((edge_tls, config.tls_key), (token_of, config.token_file))
+    elif role == "centre":
+        needed = ((centre_tls, config.tls_key),)
+    for read, secret in needed:
+        if secret is None or secret.exists():
+            try:
+                read(config)
+            except ConfigError as error:
+                yield str(error)

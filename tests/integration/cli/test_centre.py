@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from meterline import Meter
-from tests.fleet import CENTRE, make_certificate, on_server
+from tests.fleet import CENTRE, EDGE, make_certificate, on_server
 from tests.patience import PATIENCE_S
 from tests.postgres_server import programs, shared
-from tests.sidecar_process import METERLINE, SidecarProcess
+from tests.sidecar_process import METERLINE, SIDECAR, SidecarProcess
 
 
 def record(sidecar: SidecarProcess, *numbers: int) -> None:
@@ -136,3 +136,40 @@ def test_only_a_database_on_a_server_takes_a_ledger_in(tmp_path: Path) -> None:
 
     assert refused.returncode == 78
     assert "moved to a database on a server" in refused.stderr
+
+
+def test_check_tells_what_each_side_of_the_wire_lacks(tmp_path: Path) -> None:
+    (tmp_path / "centre").mkdir()
+    (tmp_path / "edge").mkdir()
+    centre = SidecarProcess(
+        tmp_path / "centre",
+        sidecar=SIDECAR + 'role = "centre"\n',
+        meterline=CENTRE.format(port=0) + METERLINE,
+    )
+    edge = SidecarProcess(
+        tmp_path / "edge",
+        sidecar=SIDECAR + 'role = "edge"\n',
+        meterline=EDGE.format(port=1, name="one"),
+        pricing="",
+    )
+
+    without = [host.meterline("check").stdout for host in (centre, edge)]
+    (tmp_path / "centre.key").write_text("no key")
+    broken = centre.meterline("check").stdout
+    make_certificate(tmp_path, "centre")
+    (tmp_path / "token").write_text("\n")
+    empty = edge.meterline("check").stdout
+    (tmp_path / "token").write_text("mtl_any\n")
+    with_all = [host.meterline("check").stdout for host in (centre, edge)]
+
+    assert "centre.tls_key: there is no file" in without[0]
+    assert "centre.tls_certificate" not in without[0]
+    assert "centre.ca_file: " in without[1]
+    assert without[1].count("centre.token_file: ") == 1
+    assert "centre.tls_certificate: " in broken
+    assert "token is empty: write a token into it" in empty
+    assert "centre.ca_file" not in empty
+    for told in with_all:
+        assert "centre.tls_certificate" not in told
+        assert "cannot" not in told
+        assert "is empty" not in told

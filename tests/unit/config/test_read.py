@@ -10,6 +10,7 @@ import pytest
 from meterline_pricing.toml import source as source_module
 from meterline_pricing.toml.lines import KeyPath, line_index
 from meterline_sidecar.clock import parse_time_ms
+from meterline_sidecar.config.prices import shown
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.reference import schema, sections
 from meterline_sidecar.config.shape import Config
@@ -488,6 +489,17 @@ def test_a_named_price_list_that_is_not_there_is_told(
     told = problems(tmp_path, f'[sidecar]\npricing = "{name}"\n{text}')
 
     assert told == [f"meterline.toml:2: sidecar.pricing: no such file: {name}"]
+
+
+def test_at_the_root_a_file_is_named_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    at_the_root = shown(tmp_path / "meterline.toml")
+    monkeypatch.chdir(tmp_path)
+
+    assert at_the_root == str(tmp_path / "meterline.toml")
+    assert shown(tmp_path / "meterline.toml") == "meterline.toml"
 
 
 def test_a_price_list_that_the_environment_names_and_that_is_not_there_is_told(

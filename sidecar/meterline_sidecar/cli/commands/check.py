@@ -28,6 +28,7 @@ from meterline_sidecar.config.prices import shown
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.fleet.tls import unreadable
 from meterline_sidecar.problems.problem import n_of
 
 
@@ -52,7 +53,10 @@ def command(config_path: Path | None, clock_path: Path | None, is_json: bool) ->
         sys.exit(EXIT_CONFIG)
     clock = clock_for(config, clock_path)
     failures = run_tests(config.catalogue.plans)
-    odd = list(advice(config, environment=os.environ))
+    odd = [
+        *advice(config, environment=os.environ),
+        *unreadable(config.centre, config.sidecar.role),
+    ]
     compared: Compared | None = None
     try:
         compared = asyncio.run(compare(config, clock=clock))
