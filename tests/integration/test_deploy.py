@@ -1,5 +1,6 @@
 """What stands in ``deploy/`` fits together, and with what the sidecar reads and tells."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -58,6 +59,46 @@ RELEASES: Final[dict[str, dict[str, Any]]] = {
             "affinity": {"nodeAffinity": {}},
         },
     },
+    "several": {
+        "uid": 1_000_660_000,
+        "centre": {
+            "replicas": 3,
+            "database": {"url": "postgresql://meterline@db/meterline", "secret": "db"},
+            "sidecar": 'trusted_proxies = ["10.0.0.0/8"]\nrequire_token = true\n',
+            "centre": "lease_s = 10",
+            "env": [{"name": "A", "value": "b"}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "podAnnotations": {"a": "b"},
+            "serviceAccountAnnotations": {"a": "b"},
+        },
+        "edge": {
+            "allowedUids": [1_000_670_000, 33],
+            "sidecar": "require_token = true",
+            "centre": 'forward = "usage"',
+            "config": '[archive]\nurl = "/var/lib/meterline/files"\n',
+            "env": [{"name": "A", "value": "b"}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "podAnnotations": {"a": "b"},
+            "serviceAccountAnnotations": {"a": "b"},
+        },
+    },
+}
+REFUSED: Final[dict[str, dict[str, Any]]] = {
+    "a ledger in a file has one writer": {"centre": {"replicas": 2}},
+    "name a Secret with the keys": {
+        "centre": {"database": {"url": "postgresql://meterline@db/meterline"}}
+    },
+    "each of several centres needs a volume of its own": {
+        "centre": {
+            "replicas": 2,
+            "database": {"url": "postgresql://meterline@db/meterline", "secret": "db"},
+            "storage": {"existingClaim": "ledger"},
+        }
+    },
+    "name the centre that edges send to": {"centre": {"enabled": False}},
+    "additional properties 'replica' not allowed": {"centre": {"replica": 1}},
 }
 
 
@@ -199,15 +240,21 @@ def test_the_chart_is_of_this_version() -> None:
     assert chart["appVersion"] == meterline.__version__
 
 
-def rendered(values: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Return what Helm makes of the chart."""
+def rendered(
+    values: dict[str, Any], folder: Path, *, name: str = "rel"
+) -> list[dict[str, Any]]:
+    """Return what Helm makes of the chart.
+
+    Raises:
+        Exception: it refuses the values.
+    """
     if HELM is not None:
         file = folder / "values.yaml"
         file.write_text(yaml.safe_dump(values))
-        return documents(run(HELM, "template", "rel", str(CHART), "-f", str(file)))
+        return documents(run(HELM, "template", name, str(CHART), "-f", str(file)))
     sdk: Any = import_module(SDK)
     with sdk.Chart.load(str(CHART)) as chart:
-        made: dict[str, str] = chart.render(values=values, name="rel")
+        made: dict[str, str] = chart.render(values=values, name=name)
     return [
         document
         for name, text in made.items()
@@ -216,9 +263,12 @@ def rendered(values: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.skipif(
+NEEDS_HELM: Final = pytest.mark.skipif(
     HELM is None and find_spec(SDK) is None, reason="no Helm on this machine"
 )
+
+
+@NEEDS_HELM
 @pytest.mark.parametrize("release", RELEASES)
 def test_helm_makes_what_kubernetes_takes(release: str, tmp_path: Path) -> None:
     made = rendered(RELEASES[release], tmp_path)
@@ -238,4 +288,69 @@ def test_helm_makes_what_kubernetes_takes(release: str, tmp_path: Path) -> None:
             (container,) = one["spec"]["template"]["spec"]["containers"]
             assert container["securityContext"]["readOnlyRootFilesystem"]
             assert {"requests", "limits"} == set(container["resources"])
+            pod = one["spec"]["template"]["spec"]["securityContext"]
+            assert pod["runAsUser"] == RELEASES[release].get("uid", 10001)
+            assert isinstance(pod["runAsUser"], int)
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+
+
+@NEEDS_HELM
+def test_several_centres_share_what_lies_beside_their_ledger(tmp_path: Path) -> None:
+    made = rendered(RELEASES["several"], tmp_path)
+
+    (centre,) = (one["spec"] for one in made if one["kind"] == "StatefulSet")
+    (container,) = centre["template"]["spec"]["containers"]
+    mounted = {one["mountPath"]: one for one in container["volumeMounts"]}
+    beside = LedgerFiles(Path("/var/lib/meterline/meterline.db"))
+    (budget,) = (one for one in made if one["kind"] == "PodDisruptionBudget")
+    files = next(one for one in made if one["kind"] == "ConfigMap")["data"]
+    config = read(tmp_path, files["meterline.toml"])
+    assert centre["replicas"] == 3
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert "podAntiAffinity" in centre["template"]["spec"]["affinity"]
+    assert mounted[str(beside.key)]["subPath"] == "ledger.key"
+    assert mounted[str(beside.portal_key)]["subPath"] == "portal.key"
+    assert config.server is not None
+    assert config.server.password_file == Path("/run/meterline/database/password")
+    assert config.sidecar.require_token
+    assert config.centre.lease_s == 10
+
+
+@NEEDS_HELM
+@pytest.mark.parametrize("name", ["a" * 53, "billing"])
+def test_the_longest_name_fits_into_the_labels_of_its_pods(
+    name: str, tmp_path: Path
+) -> None:
+    values = {"fullnameOverride": "b" * 60} if name == "billing" else {}
+
+    (centre,) = (
+        one
+        for one in rendered(values, tmp_path, name=name)
+        if one["kind"] == "StatefulSet"
+    )
+
+    # The label controller-revision-hash: the name, and up to eleven characters more.
+    assert len(centre["metadata"]["name"]) == 52
+
+
+@NEEDS_HELM
+@pytest.mark.parametrize("told", REFUSED)
+def test_values_that_cannot_be_meant_are_refused_in_words(
+    told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Exception, match=re.escape(told)):
+        rendered(REFUSED[told], tmp_path)
+
+
+def test_the_schema_of_the_values_has_each_of_them() -> None:
+    (values,) = documents((CHART / "values.yaml").read_text())
+    schema: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+
+    def compare(values: dict[str, Any], schema: dict[str, Any]) -> None:
+        assert schema["additionalProperties"] is False
+        assert set(values) == set(schema["properties"]) - {"global"}
+        for name, value in values.items():
+            if "properties" in schema["properties"][name]:
+                compare(value, schema["properties"][name])
+
+    compare(values, schema)
