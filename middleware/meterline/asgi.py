@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.compiled import in_python, native
+from meterline.compiled import in_python, install, native
 from meterline.exchange import METHODS, SCOPE_KEY, Exchange, WebSocket
 from meterline.generators import Begin
 from meterline.handle import current_event
@@ -198,7 +198,7 @@ if native is not None:
     class _Compiled(Exchange, eq=False):
         """An exchange whose ``send`` is compiled."""
 
-    native.install(
+    _is_installed = install(
         Exchange=Exchange,
         Compiled=_Compiled,
         Metering=Metering,
@@ -246,4 +246,5 @@ if native is not None:
         finally:
             _leave(exchange, token)
 
-    setattr(MeterMiddleware, "__call__", _call)  # noqa: B010 - mypy
+    if _is_installed:
+        setattr(MeterMiddleware, "__call__", _call)  # noqa: B010 - mypy

@@ -47,6 +47,21 @@ in_python: Final[dict[str, Callable[..., Any]]] = {}
 """What stands behind that which is compiled, by its name."""
 
 
+def install(**names: Any) -> bool:
+    """Give the compiled part what it works on; tell whether it can work on it.
+
+    It reads attributes where they lie in objects. Another msgspec may lay them out in
+    another way.
+    """
+    assert native is not None
+    try:
+        native.install(**names)
+    except (AttributeError, TypeError) as error:
+        troubles.add(f"the compiled part cannot be used: {words(error)}")
+        return False
+    return True
+
+
 def stand_in(function: Function) -> Function:
     """Return what does the same as ``function``, compiled where that can be."""
     in_python[function.__name__] = function

@@ -5,7 +5,6 @@ stopped, slow or gone costs its caller nothing. See ``wire.py`` for the protocol
 """
 
 import contextlib
-import logging
 import time
 from enum import Enum
 from pathlib import Path
@@ -32,8 +31,6 @@ from meterline.wire import (
 ANSWER_TIMEOUT_S: Final = 60.0  # without any byte, while an answer is due
 SETTLED_S: Final = 5.0
 READ_BYTES: Final = 64 << 10
-
-log = logging.getLogger(__name__)
 
 
 class Source(Protocol):

@@ -63,7 +63,7 @@ enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; don
     each(acquire) each(release) each(write) each(find_route) each(exact_subject) \
     each(note_unresolved) each(note_failure) each(is_excluded) each(_is_excluded) \
     each(leave_out) each(key_of) each(close) each(encoded) each(settle) \
-    each(_append_elsewhere) each(disconnected) each(perf_counter_ns) each(time_ns)
+    each(append) each(_append_elsewhere) each(disconnected) each(perf_counter_ns) each(time_ns)
 
 #define CLASS_NUMBER(name) name,
 #define CLASS_NAME(name) #name,
@@ -113,22 +113,6 @@ set(PyObject **attribute, PyObject *value)
     Py_XDECREF(before);
 }
 
-static int
-add_to(PyObject **attribute, Py_ssize_t more)
-{
-    int overflow;
-    if (*attribute == NULL || !PyLong_CheckExact(*attribute))
-        return DECLINED;
-    long long n = PyLong_AsLongLongAndOverflow(*attribute, &overflow);
-    if (overflow || n > INT64_MAX / 2)
-        return DECLINED;
-    PyObject *sum = PyLong_FromLongLong(n + more);
-    if (sum == NULL)
-        return FAILED;
-    set(attribute, sum);
-    return DONE;
-}
-
 /* Let the answer of a call go; tell whether there was one. */
 static int
 answered(PyObject *answer)
@@ -146,6 +130,30 @@ is_text(PyObject *object, const char *text, Py_ssize_t length)
 }
 #define IS(object, text) is_text(object, text, sizeof text - 1)
 
+/* Tell whether it is a plain whole number of 64 bits, and which. */
+static int
+is_number(PyObject *object, int64_t *n)
+{
+    int overflow = 0;
+    if (object == NULL || !PyLong_CheckExact(object))
+        return 0;
+    *n = PyLong_AsLongLongAndOverflow(object, &overflow);
+    return !overflow;
+}
+
+static int
+add_to(PyObject **attribute, Py_ssize_t more)
+{
+    int64_t n;
+    if (!is_number(*attribute, &n) || n > INT64_MAX / 2)
+        return DECLINED;
+    PyObject *sum = PyLong_FromLongLong(n + more);
+    if (sum == NULL)
+        return FAILED;
+    set(attribute, sum);
+    return DONE;
+}
+
 /* As `n // by`. */
 static int64_t
 divided(int64_t n, int64_t by)
@@ -154,7 +162,7 @@ divided(int64_t n, int64_t by)
 }
 
 /* Ask a clock by its name in a module, where Python looks it up: whoever sets the time, as
-   tests do, has set it here as well. */
+   tests do, has set it here as well. Declined where its answer is no plain number. */
 static int
 ask_clock(PyObject *names, PyObject *name, int64_t *ns)
 {
@@ -166,9 +174,43 @@ ask_clock(PyObject *names, PyObject *name, int64_t *ns)
     }
     PyObject *answer = PyObject_CallNoArgs(clock);
     Py_DECREF(clock);
-    *ns = answer == NULL ? -1 : PyLong_AsLongLong(answer);
+    int result = answer == NULL ? FAILED : is_number(answer, ns) ? DONE : DECLINED;
     Py_XDECREF(answer);
-    return *ns == -1 && PyErr_Occurred() ? FAILED : DONE;
+    return result;
+}
+
+#if PY_VERSION_HEX < 0x030C0000
+static PyObject *
+PyErr_GetRaisedException(void)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+}
+
+static void
+PyErr_SetRaisedException(PyObject *error)
+{
+    PyObject *type = Py_NewRef(Py_TYPE(error));
+    PyErr_Restore(type, error, PyException_GetTraceback(error));
+}
+#endif
+
+/* As the end of `with lock:`; return what came of what was done in it. */
+static int
+released(PyObject *lock, int result)
+{
+    PyObject *error = result == FAILED ? PyErr_GetRaisedException() : NULL;
+    if (answered(PyObject_CallMethodNoArgs(lock, text_release)) == FAILED)
+        result = FAILED;
+    if (error != NULL)
+        PyErr_SetRaisedException(error);
+    return result;
 }
 
 /* As `except Exception:`, with the call of a method in it. */
@@ -177,17 +219,7 @@ except(PyObject *owner, PyObject *name, PyObject *argument)
 {
     if (!PyErr_ExceptionMatches(PyExc_Exception))
         return FAILED;
-#if PY_VERSION_HEX >= 0x030C0000
     PyObject *error = PyErr_GetRaisedException();
-#else
-    PyObject *type, *error, *traceback;
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL)
-        PyException_SetTraceback(error, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-#endif
     PyObject *before = PyErr_GetHandledException();
     PyErr_SetHandledException(error);
     int result = answered(PyObject_CallMethodObjArgs(owner, name, argument, NULL));
@@ -273,10 +305,8 @@ static int
 append_event(PyObject *self, PyObject *payload)
 {
     PyObject *meter = AT(self, Exchange_meter);
-    if (!is_a(meter, Meter) || AT(meter, Meter_append) == NULL || !PyBytes_CheckExact(payload)) {
-        PyErr_SetString(PyExc_TypeError, "an event without a meter");
-        return FAILED;
-    }
+    if (!is_a(meter, Meter) || AT(meter, Meter_append) == NULL || !PyBytes_CheckExact(payload))
+        return answered(PyObject_CallMethodOneArg(meter, text_append, payload));
     PyObject *append = Py_NewRef(AT(meter, Meter_append));
     int result;
     if (PyMethod_Check(append) && PyMethod_GET_FUNCTION(append) == the_append
@@ -300,6 +330,7 @@ write_in_python(PyObject *self)
 static PyObject *
 route_of(PyObject *self, PyObject *middleware, PyObject *scope)
 {
+    int64_t number;
     PyObject *template = NULL, *templates = AT(middleware, Metering_templates);
     PyObject *route = PyDict_GetItemWithError(scope, text_route);
     if (route == NULL && PyErr_Occurred())
@@ -312,8 +343,8 @@ route_of(PyObject *self, PyObject *middleware, PyObject *scope)
     Py_DECREF(id);
     PyObject *status = AT(self, Exchange_status);
     if (template != NULL && PyUnicode_CheckExact(template)
-        && PyUnicode_GET_LENGTH(template) > 0 && PyLong_CheckExact(status)
-        && PyLong_AsLong(status) != METHOD_NOT_ALLOWED)
+        && PyUnicode_GET_LENGTH(template) > 0 && is_number(status, &number)
+        && number != METHOD_NOT_ALLOWED)
         return Py_NewRef(template);
     /* Where nobody knows of routes, it is found without a call that there is none. */
     if (AT(middleware, Metering_is_starlette) == Py_False
@@ -413,7 +444,7 @@ close_event(PyObject *self)
         quantities = Py_XNewRef(AT(self, Exchange_quantities));
         if (PyDict_DelItem(AT(room, Room_units), self) < 0)
             PyErr_Clear();
-        if (answered(PyObject_CallMethodNoArgs(lock, text_release)) == FAILED)
+        if (released(lock, DONE) == FAILED)
             Py_CLEAR(quantities);
     }
     Py_DECREF(lock);
@@ -503,8 +534,9 @@ static int
 write_event(PyObject *self)
 {
     PyObject *middleware = AT(self, Exchange_middleware), *scope = AT(self, Exchange_scope);
+    int64_t start_ns, end_ns, took_ns;
     if (!is_whole(self) || !is_a(middleware, Metering) || !PyDict_CheckExact(scope)
-        || !PyLong_CheckExact(AT(self, Exchange_start_ns)))
+        || !is_number(AT(self, Exchange_start_ns), &start_ns))
         return write_in_python(self);
     PyObject *method = PyDict_GetItemWithError(scope, text_method);
     if (method != NULL && PyUnicode_CheckExact(method))
@@ -515,10 +547,12 @@ write_event(PyObject *self)
         PyErr_Clear();
         return write_in_python(self);
     }
-    int64_t end_ns, start_ns = PyLong_AsLongLong(AT(self, Exchange_start_ns));
-    if (ask_clock(the_exchange_names, text_perf_counter_ns, &end_ns) == FAILED)
+    int asked = ask_clock(the_exchange_names, text_perf_counter_ns, &end_ns);
+    if (asked == FAILED)
         return FAILED;
-    int64_t duration_us = divided(end_ns - start_ns, 1000);
+    if (asked == DECLINED || __builtin_sub_overflow(end_ns, start_ns, &took_ns))
+        return write_in_python(self);
+    int64_t duration_us = divided(took_ns, 1000);
     if (duration_us > SLOW_US && !is_surely_here(AT(self, Exchange_inner_receive)))
         return write_in_python(self);
     set(&AT(self, Exchange_method), Py_NewRef(method));
@@ -555,12 +589,9 @@ note_body(PyObject *self, PyObject *message)
 static int
 note_start(PyObject *self, PyObject *message)
 {
-    int overflow;
+    int64_t number;
     PyObject *status = PyDict_GetItemWithError(message, text_status);
-    if (status == NULL || !PyLong_CheckExact(status))
-        return DECLINED;
-    long number = PyLong_AsLongAndOverflow(status, &overflow);
-    if (overflow || number < 0 || number > STATUS_MAX)
+    if (!is_number(status, &number) || number < 0 || number > STATUS_MAX)
         return DECLINED;
     set(&AT(self, Exchange_status), Py_NewRef(status));
     return DONE;
@@ -594,16 +625,18 @@ static PyMethodDef send_method = {"send", send, METH_O, NULL};
 
 /* --- MeterMiddleware.__call__: what comes before the app's call, and after it */
 
-/* Return the exchange that begins, what the app is given of it, and its token. */
+/* Return the exchange that begins, what the app is given of it, and its token; or None. */
 static PyObject *
 made(PyObject *middleware, PyObject *scope, PyObject *receive, PyObject *send)
 {
     PyObject *exchange = NULL, *token = NULL, *receiving = NULL, *sending = NULL;
     PyObject *all = NULL;
     int64_t started, now;
-    if (ask_clock(the_asgi_names, text_perf_counter_ns, &started) == FAILED
-        || ask_clock(the_asgi_names, text_time_ns, &now) == FAILED)
-        return NULL;
+    int asked = ask_clock(the_asgi_names, text_perf_counter_ns, &started);
+    if (asked == DONE)
+        asked = ask_clock(the_asgi_names, text_time_ns, &now);
+    if (asked != DONE)
+        return asked == FAILED ? NULL : Py_NewRef(Py_None);
     PyObject *start_ns = PyLong_FromLongLong(started);
     PyObject *time_ms = PyLong_FromLongLong(divided(now, 1000000));
     if (start_ns != NULL && time_ms != NULL
@@ -681,11 +714,10 @@ leave(PyObject *module, PyObject *const *given, Py_ssize_t n_given)
 static int
 is_certain(PyObject *event)
 {
-    PyObject *start_ns = AT(event, Exchange_start_ns);
-    PyObject *born_ns = AT(the_traffic, Traffic_born_ns);
+    int64_t start_ns, born_ns;
     if (AT(event, Exchange_left_at) != zero || AT(the_traffic, Traffic_collecting) != zero
-        || start_ns == NULL || !PyLong_CheckExact(start_ns) || !PyLong_CheckExact(born_ns)
-        || PyLong_AsLongLong(start_ns) <= PyLong_AsLongLong(born_ns))
+        || !is_number(AT(event, Exchange_start_ns), &start_ns)
+        || !is_number(AT(the_traffic, Traffic_born_ns), &born_ns) || start_ns <= born_ns)
         return 0;
     PyObject *handled = PyErr_GetHandledException();
     Py_XDECREF(handled);
@@ -696,15 +728,12 @@ is_certain(PyObject *event)
 static int
 add_more(PyObject *quantities, PyObject *name, PyObject *quantity)
 {
-    int overflow = 0;
-    int64_t sum = PyLong_AsLongLong(quantity);
+    int64_t known, sum = PyLong_AsLongLong(quantity);
     PyObject *before = PyDict_GetItemWithError(quantities, name);
     if (before == NULL) {
         if (PyDict_GET_SIZE(quantities) >= QUANTITIES_MAX)
             return DECLINED;
-    } else if (!PyLong_CheckExact(before)
-               || __builtin_add_overflow(
-                   PyLong_AsLongLongAndOverflow(before, &overflow), sum, &sum)) {
+    } else if (!is_number(before, &known) || __builtin_add_overflow(known, sum, &sum)) {
         return DECLINED;
     }
     PyObject *total = PyLong_FromLongLong(sum);
@@ -760,19 +789,15 @@ add_locked(PyObject *event, PyObject *name, PyObject *quantity)
 static int
 add(PyObject *event, PyObject *name, PyObject *quantity)
 {
-    int overflow;
+    int64_t number;
     if (!is_a(event, Exchange) || !PyUnicode_CheckExact(name)
-        || !PyLong_CheckExact(quantity)
-        || PyLong_AsLongLongAndOverflow(quantity, &overflow) < 0 || overflow
+        || !is_number(quantity, &number) || number < 0
         || PySet_Contains(the_good_names, name) != 1 || !is_certain(event))
         return DECLINED;
     PyObject *lock = Py_NewRef(AT(the_traffic, Traffic_lock));
     int result = answered(PyObject_CallMethodNoArgs(lock, text_acquire));
-    if (result == DONE) {
-        result = add_locked(event, name, quantity);
-        if (answered(PyObject_CallMethodNoArgs(lock, text_release)) == FAILED)
-            result = FAILED;
-    }
+    if (result == DONE)
+        result = released(lock, add_locked(event, name, quantity));
     Py_DECREF(lock);
     return result;
 }
@@ -838,7 +863,7 @@ only_value(PyObject *scope, PyObject *wanted)
     if (!PyDict_CheckExact(scope) || PyDict_GetItemWithError(scope, text_wsgi) != NULL)
         return NULL;
     PyObject *headers = PyDict_GetItemWithError(scope, text_headers), *found = Py_None;
-    if (headers == NULL || !PyList_CheckExact(headers))
+    if (headers == NULL || !PyList_CheckExact(headers) || PyErr_Occurred())
         return NULL;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++) {
         PyObject *header = PyList_GET_ITEM(headers, i);
@@ -931,10 +956,10 @@ install(PyObject *module, PyObject *nothing, PyObject *names)
     for (int i = 0; i < N_CLASSES; i++)
         if ((classes[i] = needed(names, class_names[i])) == NULL)
             return NULL;
-#define TAKE(name) if ((the_##name = needed(names, #name)) == NULL) return NULL;
-    GIVEN(TAKE)
     if (find_places() < 0)
         return NULL;
+#define TAKE(name) if ((the_##name = needed(names, #name)) == NULL) return NULL;
+    GIVEN(TAKE)
     PyTypeObject *exchange = (PyTypeObject *)classes[Exchange];
     PyObject *method = PyDescr_NewMethod(exchange, &send_method);
     int failed = method == NULL || PyObject_SetAttrString(classes[Compiled], "send", method);

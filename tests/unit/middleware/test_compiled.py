@@ -465,14 +465,17 @@ def test_both_ways_make_the_same_of_what_chance_finds_late(
             assert other == one
 
 
-@given(scopes)
-@example({"headers": TWICE})
-@example({"headers": [(HEADER.encode(), b"a,b")]})
-@example({"headers": [(HEADER.encode(), b"acct_1")], "wsgi.version": (1, 0)})
-def test_both_ways_find_the_same_in_a_header(given: dict[str, Any]) -> None:
+@given(scopes, st.sampled_from([None, None, "headers", "wsgi.version"]))
+@example({"headers": TWICE}, None)
+@example({"headers": [(HEADER.encode(), b"a,b")]}, None)
+@example({"headers": [(HEADER.encode(), b"acct_1")], "wsgi.version": (1, 0)}, None)
+@example({"headers": [(HEADER.encode(), b"acct_1")]}, "wsgi.version")
+def test_both_ways_find_the_same_in_a_header(
+    given: dict[str, Any], odd: str | None
+) -> None:
     resolve: Any = from_trusted_header(HEADER)
     in_python = resolve if compiled.native is None else resolve.__self__[1]
-    scope = {**http_scope(), **given}
+    scope = _with(odd, {**http_scope(), **given})
 
     def said(by: Callable[[Scope], object]) -> str:
         try:
@@ -558,7 +561,7 @@ def test_the_time_is_that_of_a_clock_that_was_set(
 
 
 def test_it_is_there_where_there_is_a_compiler() -> None:
-    is_there = _python(
+    is_there = python(
         "from meterline.compiled import native; print(native is not None)"
     )
 
@@ -568,8 +571,8 @@ def test_it_is_there_where_there_is_a_compiler() -> None:
 def test_it_can_be_left_out() -> None:
     code = "import meterline.compiled as c; print(c.native)"
 
-    assert _python(code, METERLINE_PURE="1") == "None"
-    assert (_python(code, METERLINE_PURE="0") == "None") is not CAN_COMPILE
+    assert python(code, METERLINE_PURE="1") == "None"
+    assert (python(code, METERLINE_PURE="0") == "None") is not CAN_COMPILE
 
 
 def test_one_that_was_made_of_another_text_is_not_used(tmp_path: Path) -> None:
@@ -578,7 +581,7 @@ def test_one_that_was_made_of_another_text_is_not_used(tmp_path: Path) -> None:
     with (tmp_path / "meterline" / "native.c").open("a") as source:
         source.write("/* new */\n")
 
-    told = _python(
+    told = python(
         "import meterline.compiled as c; from meterline.complaints import troubles;"
         "print(c.native, *troubles.counts)",
         PYTHONPATH=str(tmp_path),
@@ -588,7 +591,7 @@ def test_one_that_was_made_of_another_text_is_not_used(tmp_path: Path) -> None:
 
 
 def test_it_serves_the_first_that_loads_it_alone() -> None:
-    told = _python(
+    told = python(
         "import sys, meterline.compiled as one; from importlib import import_module;"
         "gone = [name for name in sys.modules if name.startswith('meterline')];"
         "[sys.modules.pop(name) for name in gone];"
@@ -611,7 +614,7 @@ def test_what_stands_in_its_place_says_the_same_of_itself() -> None:
     ]
 
 
-def _python(code: str, **environment: str) -> str:
+def python(code: str, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],
         env={**os.environ, "METERLINE_PURE": "", **environment},
