@@ -19,14 +19,14 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from tests.producer import event
 from tests.web.browser import (
-    CHROMIUM,
-    DRIVER,
-    MISSING,
+    IN_BROWSER,
     browser,
     html,
+    logged,
     press,
     seen_as,
     text,
@@ -36,10 +36,7 @@ from tests.web.browser import (
 from tests.web.live import LiveSidecar
 from tests.web.scene import month, scene
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
-]
+pytestmark = IN_BROWSER
 
 
 def axe() -> str:
@@ -86,12 +83,12 @@ def portal(live: LiveSidecar) -> str:
 
 
 @pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     with browser(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
 
 
-def violations(chrome: Chrome, *rules: str) -> list[str]:
+def violations(chrome: WebDriver, *rules: str) -> list[str]:
     """Return what axe finds wrong with the page that is open.
 
     Args:
@@ -111,10 +108,10 @@ def violations(chrome: Chrome, *rules: str) -> list[str]:
     ]
 
 
-def requested_hosts(chrome: Chrome) -> set[str]:
+def requested_hosts(chrome: WebDriver) -> set[str]:
     """Return every host that the browser has asked since the last call."""
     hosts: set[str] = set()
-    for entry in chrome.get_log("performance"):
+    for entry in logged(chrome, "performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
             url: str = message["params"]["request"]["url"]
@@ -123,33 +120,35 @@ def requested_hosts(chrome: Chrome) -> set[str]:
     return hosts
 
 
-def open_listening(chrome: Chrome, url: str) -> None:
+def open_listening(chrome: WebDriver, url: str) -> None:
     """Open a page, and wait until it will be told of what changes from now on."""
-    chrome.get_log("performance")
+    if not isinstance(chrome, Chrome):
+        pytest.skip("only Chromium's driver tells what a page listens to")
+    logged(chrome, "performance")
     chrome.get(url)
     wait_until(chrome, _listens)
 
 
-def _listens(driver: Chrome) -> bool:
-    messages = [entry["message"] for entry in driver.get_log("performance")]
+def _listens(driver: WebDriver) -> bool:
+    messages = [entry["message"] for entry in logged(driver, "performance")]
     return any(
         "Network.responseReceived" in message and "/live" in message
         for message in messages
     )
 
 
-def complaints(chrome: Chrome) -> list[str]:
+def complaints(chrome: WebDriver) -> list[str]:
     """Return errors of scripts and of the content security policy."""
     return [
         entry["message"]
-        for entry in chrome.get_log("browser")
+        for entry in logged(chrome, "browser")
         if entry["level"] == "SEVERE" and " 404 " not in entry["message"]
     ]
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_has_no_violation_no_error_and_no_other_host(
-    live: LiveSidecar, chrome: Chrome, path: str
+    live: LiveSidecar, chrome: WebDriver, path: str
 ) -> None:
     chrome.get(f"{live.url}{path}")
 
@@ -158,7 +157,9 @@ def test_a_page_has_no_violation_no_error_and_no_other_host(
     assert requested_hosts(chrome) <= {live.url.removeprefix("http://")}
 
 
-def test_the_dark_pages_can_be_read_as_well(live: LiveSidecar, chrome: Chrome) -> None:
+def test_the_dark_pages_can_be_read_as_well(
+    live: LiveSidecar, chrome: WebDriver
+) -> None:
     with seen_as(chrome, is_dark=True):
         for path in PAGES:
             chrome.get(f"{live.url}{path}")
@@ -169,7 +170,7 @@ def test_the_dark_pages_can_be_read_as_well(live: LiveSidecar, chrome: Chrome) -
             assert violations(chrome, "color-contrast") == [], path
 
 
-def style(chrome: Chrome, css: str, name: str) -> str:
+def style(chrome: WebDriver, css: str, name: str) -> str:
     """Return a property of the first such element as it is shown."""
     found: str = chrome.execute_script(
         "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]",
@@ -178,7 +179,7 @@ def style(chrome: Chrome, css: str, name: str) -> str:
     return found
 
 
-def test_who_needs_contrast_gets_it(live: LiveSidecar, chrome: Chrome) -> None:
+def test_who_needs_contrast_gets_it(live: LiveSidecar, chrome: WebDriver) -> None:
     for is_dark in (False, True):
         more = {"prefers-contrast": "more"}
         with seen_as(chrome, is_dark=is_dark, wanted=more):
@@ -188,7 +189,7 @@ def test_who_needs_contrast_gets_it(live: LiveSidecar, chrome: Chrome) -> None:
 
 
 def test_with_the_few_colors_of_a_system_lines_say_what_colors_did(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     with seen_as(chrome, wanted={"forced-colors": "active"}):
         chrome.get(f"{live.url}/outbox")
@@ -199,7 +200,7 @@ def test_with_the_few_colors_of_a_system_lines_say_what_colors_did(
 
 
 def test_no_page_is_wider_than_a_narrow_screen(
-    live: LiveSidecar, chrome: Chrome, portal: str
+    live: LiveSidecar, chrome: WebDriver, portal: str
 ) -> None:
     with seen_as(chrome, width=NARROW):
         for path in (*PAGES, portal):
@@ -229,7 +230,7 @@ CUT_ON_PAPER: Final = """
 
 
 def test_nothing_is_cut_on_paper_and_nothing_is_there_to_press(
-    live: LiveSidecar, chrome: Chrome, portal: str
+    live: LiveSidecar, chrome: WebDriver, portal: str
 ) -> None:
     with seen_as(chrome, is_printed=True):
         for path in (*PAGES, portal):
@@ -239,7 +240,7 @@ def test_nothing_is_cut_on_paper_and_nothing_is_there_to_press(
 
 
 def test_a_chart_is_as_wide_as_its_paper_and_its_colors_are_there(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     chrome.get(f"{live.url}/usage?group_by=route&range=30d")  # drawn for the screen
     wait_until(
@@ -260,7 +261,7 @@ def test_a_chart_is_as_wide_as_its_paper_and_its_colors_are_there(
 
 
 def test_an_invoice_is_printed_alone_and_its_total_once(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     with seen_as(chrome, is_printed=True):
         chrome.get(f"{live.url}/invoices/INV-0001")
@@ -278,7 +279,7 @@ def test_an_invoice_is_printed_alone_and_its_total_once(
 
 
 def test_a_new_event_appears_without_a_reload(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     open_listening(chrome, f"{live.url}/customers/acme")
     shown = '[data-meter="api_calls"]'
@@ -291,7 +292,9 @@ def test_a_new_event_appears_without_a_reload(
     assert chrome.execute_script("return window.notReloaded")
 
 
-def test_an_invoice_line_leads_to_its_events(live: LiveSidecar, chrome: Chrome) -> None:
+def test_an_invoice_line_leads_to_its_events(
+    live: LiveSidecar, chrome: WebDriver
+) -> None:
     chrome.get(f"{live.url}/customers/acme")
 
     press(chrome, "#invoice td a")
@@ -301,7 +304,7 @@ def test_an_invoice_line_leads_to_its_events(live: LiveSidecar, chrome: Chrome) 
 
 
 def test_the_keyboard_reaches_the_content_first(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     chrome.get(f"{live.url}/")
     body = chrome.find_element(By.TAG_NAME, "body")
@@ -314,7 +317,7 @@ def test_the_keyboard_reaches_the_content_first(
 
 
 def test_charts_are_drawn_by_uplot_and_read_without_it(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     chrome.get(f"{live.url}/usage?range=30d")
     wait_until(
@@ -328,7 +331,7 @@ def test_charts_are_drawn_by_uplot_and_read_without_it(
 
 
 def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     made = live.meterline("token", "portal", "--customer", "globex", "--url")
     link = made.stdout.strip()
@@ -345,7 +348,7 @@ def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
 
 
 def test_who_reads_off_days_of_a_customer_reads_their_zone(
-    live: LiveSidecar, chrome: Chrome, portal: str
+    live: LiveSidecar, chrome: WebDriver, portal: str
 ) -> None:
     chrome.get(f"{live.url}{portal}")
     wait_until(chrome, lambda driver: texts(driver, ".plot .u-over"))
@@ -358,7 +361,7 @@ def test_who_reads_off_days_of_a_customer_reads_their_zone(
 
 
 def test_a_page_whose_sidecar_has_ended_says_so_and_recovers(
-    tmp_path: Path, chrome: Chrome
+    tmp_path: Path, chrome: WebDriver
 ) -> None:
     with scene(tmp_path) as sidecar:
         sidecar.ship(*month(20))
@@ -382,7 +385,7 @@ def test_a_page_whose_sidecar_has_ended_says_so_and_recovers(
 
 
 def test_a_chart_that_is_read_stays_until_the_pointer_leaves(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     open_listening(chrome, f"{live.url}/usage?range=30d&meter=tokens")
     wait_until(chrome, lambda driver: texts(driver, ".plot .u-over"))
@@ -406,7 +409,7 @@ def test_a_chart_that_is_read_stays_until_the_pointer_leaves(
     wait_until(chrome, lambda driver: text(driver, "figcaption") != caption)
 
 
-def _is_read(driver: Chrome) -> bool:
+def _is_read(driver: WebDriver) -> bool:
     """Put the pointer on the chart; tell whether it says now what is there."""
     with contextlib.suppress(StaleElementReferenceException):  # drawn anew meanwhile
         plot = driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
@@ -415,7 +418,7 @@ def _is_read(driver: Chrome) -> bool:
 
 
 def test_the_legend_of_a_highest_value_is_no_sum(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     chrome.get(f"{live.url}/customers/acme?meter=seats")
     wait_until(
@@ -428,7 +431,7 @@ def test_the_legend_of_a_highest_value_is_no_sum(
 
 
 def test_long_numbers_are_short_and_never_broken(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     live.ship(
         event(
@@ -452,7 +455,7 @@ def test_long_numbers_are_short_and_never_broken(
                 assert lines == [], (width, url)
 
 
-def _is_counted(driver: Chrome) -> bool:
+def _is_counted(driver: WebDriver) -> bool:
     exact = driver.find_elements(By.CSS_SELECTOR, '.kpi data[title^="275,"]')
     if not exact:
         driver.refresh()
@@ -460,7 +463,7 @@ def _is_counted(driver: Chrome) -> bool:
 
 
 def test_bad_news_look_unlike_good_news_in_the_dark_as_well(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     for is_dark in (False, True):
         with seen_as(chrome, is_dark=is_dark):

@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium.webdriver.remote.webdriver import WebDriver
 
-from tests.web.browser import CHROMIUM, DRIVER, MISSING, browser, press, seen_as, texts
+from tests.web.browser import IN_BROWSER, browser, press, seen_as, texts
 from tests.web.live import LiveSidecar
 from tests.web.papers import BUYERS, METERS, PRICING, SELLER, customers
 from tests.web.test_browser import AXE, complaints, violations
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
-]
+pytestmark = IN_BROWSER
 PAGES = (
     *("/invoices", "/invoices?customer=acme&kind=invoice", "/invoices?customer=nobody"),
     *("/invoices/INV-0001?appendix=true", "/invoices/INV-0002", "/invoices/INV-0003"),
@@ -42,14 +39,14 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSidecar]:
 
 
 @pytest.fixture(scope="module")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     with browser(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_document_has_no_violation_and_no_error(
-    live: LiveSidecar, chrome: Chrome, path: str
+    live: LiveSidecar, chrome: WebDriver, path: str
 ) -> None:
     for is_dark in (False, True):
         with seen_as(chrome, is_dark=is_dark):
@@ -62,7 +59,7 @@ def test_a_document_has_no_violation_and_no_error(
 
 @pytest.mark.parametrize("path", PAGES)
 def test_no_document_is_wider_than_a_narrow_screen(
-    live: LiveSidecar, chrome: Chrome, path: str
+    live: LiveSidecar, chrome: WebDriver, path: str
 ) -> None:
     with seen_as(chrome, width=390):
         chrome.get(live.url + path)
@@ -72,14 +69,11 @@ def test_no_document_is_wider_than_a_narrow_screen(
 
 
 def test_on_paper_there_is_the_document_and_nothing_else(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     chrome.get(f"{live.url}/invoices/INV-0004")
-    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    try:
+    with seen_as(chrome, is_printed=True):
         (shown,) = texts(chrome, "body")
-    finally:
-        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
     assert "Service 40" in shown
     for left_out in ("Overview", "Skip to the content", "CSV", "Rehearsal"):
@@ -88,7 +82,7 @@ def test_on_paper_there_is_the_document_and_nothing_else(
 
 @pytest.mark.parametrize("inches", [(8.27, 11.69), (8.5, 11)], ids=["A4", "Letter"])
 def test_a_document_prints_on_either_paper(
-    live: LiveSidecar, chrome: Chrome, inches: tuple[float, float], tmp_path: Path
+    live: LiveSidecar, chrome: WebDriver, inches: tuple[float, float], tmp_path: Path
 ) -> None:
     chrome.get(f"{live.url}/invoices/INV-0001")
     width, height = inches
@@ -101,7 +95,7 @@ def test_a_document_prints_on_either_paper(
 
 
 def test_the_list_leads_to_a_document_and_back_to_its_customer(
-    live: LiveSidecar, chrome: Chrome
+    live: LiveSidecar, chrome: WebDriver
 ) -> None:
     chrome.get(f"{live.url}/invoices")
     chrome.find_element("css selector", "form [name=customer]").send_keys("acme")
