@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.clock import DAY_MS, parse_time_ms
 from tests.plans import HEAD
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE
@@ -227,6 +227,33 @@ async def test_windows_of_a_day_add_up_to_it(open_web: OpenWeb) -> None:
         assert "day=2026-12-01 is not in 2026-11" in outside.json()["detail"]
 
 
+async def test_a_day_leads_to_the_events_that_it_counts_also_where_a_period_begins(
+    open_web: OpenWeb,
+) -> None:
+    zoned = METERLINE.replace("[[customer]]", "[[customer]]\ntime_zone = 'Asia/Tokyo'")
+    first_ms = parse_time_ms("2026-10-31T15:00:00Z")  # of November in Tokyo
+    last_ms = parse_time_ms("2026-11-02T00:00:00Z") - 1
+    times = (first_ms - 1, first_ms, last_ms - 5, last_ms, last_ms + 1)
+    async with open_web(meterline=zoned) as web:
+        await web.ship(*(event(time_ms=time_ms) for time_ms in times))
+        await web.ship(event(time_ms=last_ms - 5, status=500))
+
+        page = await web.http.get("/customers/acme/explain?period=2026-11")
+
+        days = re.findall(
+            r'<a href="(/events[^"]+)">([0-9-]+)</a></th><td class="num">(\d+)',
+            page.text,
+        )
+        assert [day[1:] for day in days] == [
+            ("2026-10-31", "1"),
+            ("2026-11-01", "2"),
+            ("2026-11-02", "1"),
+        ]
+        for link, _, counted in days:
+            events = await web.http.get(html.unescape(link))
+            assert events.text.count('<span class="status') == int(counted)
+
+
 async def test_an_event_of_a_subject_that_changed_hands_is_of_who_paid_then(
     open_web: OpenWeb,
 ) -> None:
@@ -278,7 +305,7 @@ async def test_what_came_later_is_told_beside_what_was_billed(
         ).text
         assert "3 were billed; 4 are counted by now." in page
         assert "more came to it since" in page
-        day = re.search(r'href="(/events\?[^"]*2026-11-06[^"]*)"', page)
+        day = re.search(r'href="(/events\?[^"]*start=2026-11-06[^"]*)"', page)
         assert day is not None
         events = await web.http.get(html.unescape(day[1]))
         assert events.text.count("/v1/items/{id}") >= 3
