@@ -2,7 +2,7 @@
 
 A server lives in a directory of its own and listens on a Unix socket there, so that it
 disturbs none that the machine has. It cannot run as root: where the tests do, it runs as
-``nobody`` (or ``postgres``).
+``nobody`` (or ``postgres``). It ends with the process that started it, however that ends.
 """
 
 import atexit
@@ -41,9 +41,30 @@ SETTINGS: Final = {
     "timezone": "UTC",
     "log_checkpoints": "off",
     "jit": "off",
+    # In its directory, and gone with it.
+    "dynamic_shared_memory_type": "mmap",
 }
 
-DURABLE: Final = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "256MB"}
+DURABLE: Final = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "256MB",
+    "dynamic_shared_memory_type": "posix",
+}
+
+WATCH: Final = """
+read -r _
+is_it() { [ "/proc/$pid/cwd" -ef "$1/data" ]; }
+if read -r pid < "$1/data/postmaster.pid" && is_it "$1"; then
+  kill -QUIT "$pid"
+  for _ in $(seq 100); do is_it "$1" || break; sleep 0.05; done
+  if is_it "$1"; then kill -KILL "$pid"; fi
+fi
+rm -rf "$1"
+"""
+"""Waits for the end of its input, which comes however the process dies that holds the
+other end of it. That a server is ended by ``atexit`` alone is not enough: whoever is
+killed, or forked and gone by ``os._exit``, never comes to that."""
 
 
 def programs(version: int) -> Path | None:
@@ -146,6 +167,31 @@ def _user() -> pwd.struct_passwd:
 
 
 @contextlib.contextmanager
+def folder_of_server(where: Path | None) -> Generator[Path]:
+    """Make a server's directory; at the end it is gone, and the server that is in it.
+
+    So it is if this process is killed before.
+
+    Args:
+        where: in which folder it is made; ``None``: where temporary ones are.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir=where))
+    watch = subprocess.Popen(
+        ["/bin/sh", "-c", WATCH, "sh", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the process, not for who watches it
+    )
+    try:
+        if os.geteuid() == 0:
+            os.chown(folder, _user().pw_uid, _user().pw_gid)
+        yield folder
+    finally:
+        watch.communicate(timeout=PATIENCE_S)
+
+
+@contextlib.contextmanager
 def started(
     version: int, *, is_durable: bool = False, where: Path | None = None
 ) -> Generator[PostgresServer]:
@@ -163,21 +209,11 @@ def started(
     in_memory = not is_durable and (
         os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(MEMORY)
     )
-    where = where or (MEMORY if in_memory else None)
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir=where))
-    try:
-        if os.geteuid() == 0:
-            os.chown(folder, _user().pw_uid, _user().pw_gid)
+    with folder_of_server(where or (MEMORY if in_memory else None)) as folder:
         server = PostgresServer(folder, found)
         server.make(is_durable=is_durable)
         server.start()
-        try:
-            yield server
-        finally:
-            with contextlib.suppress(AssertionError):
-                server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield server
 
 
 @contextlib.contextmanager

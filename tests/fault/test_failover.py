@@ -5,8 +5,6 @@ It takes the place of the primary, at the same address, while the centre goes on
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,7 +13,12 @@ import pytest
 from tests.fault.test_fleet import METERLINE, MILLION, Load
 from tests.fault.test_postgres import has_more, numbers_in
 from tests.fleet import Fleet
-from tests.postgres_server import PostgresServer, programs, started
+from tests.postgres_server import (
+    PostgresServer,
+    folder_of_server,
+    programs,
+    started,
+)
 from tests.sidecar_process import until
 
 
@@ -31,22 +34,19 @@ def primary() -> Generator[PostgresServer]:
 @pytest.fixture
 def standby(primary: PostgresServer) -> Generator[PostgresServer]:
     """Run a standby of it."""
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir=primary.folder.parent))
-    shutil.chown(folder, primary.folder.owner())
     found = programs(15)
     assert found is not None
-    one = PostgresServer(folder, found)
-    primary.run(
-        "pg_basebackup", *("--pgdata", str(one.data), "--write-recovery-conf"),
-        *("--host", str(primary.folder), "--username", "meterline", "--no-sync"),
-        *("--checkpoint", "fast"),
-    )  # fmt: skip
-    with (one.data / "postgresql.conf").open("a") as file:
-        file.write(f"unix_socket_directories = '{folder}'\n")
-    one.start()
-    yield one
-    one.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with folder_of_server(primary.folder.parent) as folder:
+        one = PostgresServer(folder, found)
+        primary.run(
+            "pg_basebackup", *("--pgdata", str(one.data), "--write-recovery-conf"),
+            *("--host", str(primary.folder), "--username", "meterline", "--no-sync"),
+            *("--checkpoint", "fast"),
+        )  # fmt: skip
+        with (one.data / "postgresql.conf").open("a") as file:
+            file.write(f"unix_socket_directories = '{folder}'\n")
+        one.start()
+        yield one
 
 
 def take_over(standby: PostgresServer, primary: PostgresServer) -> None:
