@@ -10,91 +10,91 @@ MONEY: Final[Mapping[Code, Problem]] = {
     "usage_behind": Problem(
         severity="warning",
         title="Usage has not been added up for a while",
-        means="events are stored and wait to be counted; drafts and pages are behind",
-        action="see the job `aggregate` in `meterline status` and the sidecar's log",
+        means="events are stored but not counted yet; drafts and pages are behind",
+        action="look at the job `aggregate` in `meterline status`, and at the"
+        " sidecar's log",
     ),
     "recounting": Problem(
         severity="info",
         title="Usage is being counted again",
-        means="a recount was asked for; until it is complete, the numbers of before are"
-        " served",
-        action="nothing; it ends by itself, and `meterline meters rebuild METER --discard"
-        " REASON` gives it up",
+        means="a recount was requested; until it is complete, the earlier numbers are"
+        " shown",
+        action="nothing; it ends by itself. `meterline meters rebuild METER --discard"
+        " REASON` abandons it",
     ),
     "usage_unassigned": Problem(
         severity="info",
         title="Nobody pays for some usage",
-        means="subjects used something in the last 35 days, and no customer claims them",
+        means="subjects that no customer claims used something in the last 35 days",
         action="give them to a customer (`subjects`), or write a `[[customer_rule]]`;"
-        " usage of before counts, too",
+        " earlier usage counts too",
     ),
     "subject_claimed_twice": Problem(
         severity="warning",
         title="Two customers claim the same subjects",
-        means="a subject or pattern is written in two customers; whoever claimed it last"
-        " pays",
-        action="take it out of one of them",
+        means="two customers have the same subject or pattern; the one that claimed it"
+        " last pays",
+        action="remove it from one of them",
     ),
     "subject_never_matches": Problem(
         severity="warning",
-        title="A pattern of subjects can match nothing it was meant for",
-        means="only a `*` at the end is a mark; anywhere else it stands for itself, so"
-        " that no subject of an app is likely to match",
-        action="write out the subjects, or a prefix with `*` at its end",
+        title="A subject pattern probably matches nothing",
+        means="only a `*` at the end is a wildcard; anywhere else it stands for"
+        " itself, so no subject is likely to match",
+        action="list the subjects, or use a prefix that ends in `*`",
     ),
     "sign_up_unfit": Problem(
         severity="warning",
-        title="Subjects that sign up cannot become customers",
-        means="a `[[customer_rule]]` is for them, and their names can be no customer's"
-        " id; nobody pays for what they use",
+        title="Subjects cannot become customers by a sign-up rule",
+        means="a `[[customer_rule]]` matches them, but their names cannot be a"
+        " customer's id; nobody pays for what they use",
         action="give them to a customer (`subjects`), or have the app name them in"
         " letters, digits and `_ . - : @ + = ~ |`, at most 100",
     ),
     "alert_of_nobody": Problem(
         severity="warning",
-        title="An alert is about a customer whom nobody knows",
-        means="neither the files nor the API have this customer, so the alert is never"
-        " raised",
-        action="mend `customer` of the alert, or add the customer",
+        title="An alert names an unknown customer",
+        means="this customer is in neither the files nor the API, so the alert is"
+        " never raised",
+        action="fix `customer` of the alert, or add the customer",
     ),
     "filter_never_matches": Problem(
         severity="warning",
-        title="A meter's filter can match nothing",
-        means="no event can have what `where` asks for, so the meter counts nothing",
-        action="mend `where` of the meter; `meterline check` names what is allowed",
+        title="A meter's filter matches nothing",
+        means="no event can match `where`, so the meter counts nothing",
+        action="fix `where` of the meter; `meterline check` says what is allowed",
     ),
     "values_together": Problem(
         severity="warning",
-        title="A property has more values than are told apart",
-        means="a meter adds up by a property (`group_by`), and more values of it were"
-        " recorded than `values_max` of `[properties]`: what has any of the further ones"
-        f" is added up as `{OTHER}`, and priced so. The events themselves keep their"
-        " values",
-        action="take the property out of `group_by` if its values have no end, such as"
-        " ids; else have the app record fewer, or raise `values_max`, which holds for"
-        " events that come after the next start",
+        title="A property has more values than are kept apart",
+        means="a meter groups by a property (`group_by`), and more values of it were"
+        " recorded than `values_max` of `[properties]` allows: later values are added up"
+        f" and priced as `{OTHER}`. The events themselves keep their values",
+        action="take the property out of `group_by` if it has endless values, such as"
+        " ids; otherwise have the app record fewer, or raise `values_max`, which applies"
+        " to events after the next start",
     ),
     "fraction_not_counted": Problem(
         severity="warning",
-        title="A meter without a scale came across fractions",
-        means="values that are not whole were recorded, and the meter takes only whole"
-        " numbers: these uses are not billed. The events themselves keep their values",
-        action="give the meter a `scale`, the digits behind the point that it counts,"
-        " and count again what was left out with `meterline meters rebuild`; or have the"
+        title="A meter without a scale got fractions",
+        means="fractions were recorded, but the meter counts only whole numbers, so"
+        " these uses are not billed. The events themselves keep their values",
+        action="give the meter a `scale` (the number of decimals that it counts), and"
+        " count again what was left out with `meterline meters rebuild`; or have the"
         " app record whole numbers",
     ),
     "fraction_rounded": Problem(
         severity="info",
         title="A meter rounded what was recorded",
-        means="values had more digits behind the point than the meter's `scale`; each was"
-        " rounded by itself, half to even, and is billed so. The events themselves keep"
-        " their values",
-        action="have the app record as many digits as are billed; or raise `scale`, and"
-        " count again what was rounded with `meterline meters rebuild`",
+        means="values had more decimals than the meter's `scale`; each was rounded"
+        " separately, half to even, and is billed like that. The events themselves"
+        " keep their values",
+        action="have the app record only as many decimals as are billed; or raise"
+        " `scale`, and count again what was rounded with `meterline meters rebuild`",
     ),
     "value_not_priced": Problem(
         severity="warning",
-        title="Somebody used what has no price",
+        title="Something without a price was used",
         means="a price has no cell for a value that was used, such as a method; this"
         " part of the usage is on the draft without an amount",
         action="give the price a `default`, or a cell for the value",
@@ -102,52 +102,54 @@ MONEY: Final[Mapping[Code, Problem]] = {
     "meter_not_priced": Problem(
         severity="info",
         title="A plan does not charge for a meter that is used",
-        means="a customer used a meter that their plan has no price for: it is free",
-        action="add a `[[plan.price]]` of that meter, where it should not be",
+        means="a customer used a meter that their plan has no price for, so this usage"
+        " is free",
+        action="add a `[[plan.price]]` for that meter if it should not be free",
     ),
     "no_draft": Problem(
         severity="error",
-        title="A customer's invoice cannot be drawn",
-        means="the customer has a plan, and it cannot be applied to this period",
-        action="mend the plan or the customer as the reason says",
+        title="A customer's invoice cannot be calculated",
+        means="the customer's plan cannot be applied to this period",
+        action="fix the plan or the customer as the reason says",
     ),
     "no_plan": Problem(
         severity="info",
-        title="A customer without a plan uses something",
-        means="there are plans, and this customer is on none: there is no invoice",
+        title="A customer without a plan has usage",
+        means="plans exist, but this customer has none, so there is no invoice",
         action="set `plan` of the customer",
     ),
     "removed_not_billed": Problem(
         severity="warning",
-        title="A customer was taken out with usage or fees that are not billed",
-        means="what they owe for the open period is kept, and nobody has invoiced it",
+        title="A removed customer has unbilled usage or fees",
+        means="what they owe for the open period is kept, but has not been invoiced",
         action="make the last invoice final: `meterline invoice CUSTOMER --period MONTH"
         " --finalize`",
     ),
     "removed_open": Problem(
         severity="info",
-        title="A customer was taken out in the middle of a period",
+        title="A customer was removed in the middle of a period",
         means="what they used until then is kept; their last invoice becomes final by"
         " itself when the period is over",
-        action="nothing, if they left; have them back in the file, if that was a mistake",
+        action="nothing, if they left; if it was a mistake, put them back into the"
+        " file",
     ),
     "late_usage_waits": Problem(
         severity="warning",
         title="Late usage waits for a decision",
-        means="it came when its period was final, and of a meter with `late ="
-        ' "report"` that is not billed by itself',
+        means="it arrived after its period was final, for a meter with `late ="
+        ' "report"`, so it is not billed by itself',
         action="look at it with `meterline late list`, then accept or reject it",
     ),
     "period_held": Problem(
         severity="warning",
-        title="A period's grace is over, and something holds up its invoice",
-        means="it becomes final by itself as soon as nothing does any more; all others"
-        " go on",
-        action="look at each with `meterline close --list held`, which says what to do",
+        title="A period's grace is over, but something holds up its invoice",
+        means="it becomes final by itself once the reason is gone; other customers are"
+        " not affected",
+        action="see `meterline close --list held`, which says what to do for each",
     ),
     "period_not_closed": Problem(
         severity="warning",
-        title="A billing period is over and has no final invoice",
+        title="A billing period is over but has no final invoice",
         means="it ended more than five days ago, and late events may still change its"
         " draft; customers whose invoices Stripe makes are not counted",
         action="make it final: `meterline close --customer CUSTOMER`",
@@ -155,20 +157,21 @@ MONEY: Final[Mapping[Code, Problem]] = {
     "stripe_not_sending": Problem(
         severity="error",
         title="Nothing is sent to Stripe",
-        means="reports wait in the outbox; Stripe takes none older than 35 days",
-        action="mend what the reason says; reporting goes on by itself",
+        means="reports wait in the outbox; Stripe accepts none older than 35 days",
+        action="fix what the reason says; reporting resumes by itself",
     ),
     "stripe_meter": Problem(
         severity="error",
-        title="A meter at Stripe is not as configured",
-        means="Stripe would add up something else than what is told",
-        action="compare with `meterline stripe plan`, and mend it at Stripe or here",
+        title="A meter at Stripe differs from the configuration",
+        means="Stripe would not add up what is reported",
+        action="compare with `meterline stripe plan`, and fix it at Stripe or here",
     ),
     "stripe_clock": Problem(
         severity="warning",
-        title="This machine's clock and Stripe's are apart",
-        means="usage falls into wrong hours, and Stripe refuses times ahead of its own",
-        action="set this machine's clock right",
+        title="This machine's clock differs from Stripe's",
+        means="usage falls into the wrong hours, and Stripe refuses times ahead of its"
+        " own",
+        action="correct this machine's clock",
     ),
     "stripe_differs": Problem(
         severity="error",
@@ -179,45 +182,46 @@ MONEY: Final[Mapping[Code, Problem]] = {
     "stripe_dropped": Problem(
         severity="warning",
         title="Stripe dropped meter events without saying which",
-        means="a webhook told of errors that name no event",
+        means="a webhook reported errors without naming the events",
         action="`meterline reconcile` finds them",
     ),
     "stripe_by_hand": Problem(
         severity="warning",
         title="Something can only be billed by hand",
-        means="Stripe's invoice is final, or Stripe does not know the customer: this usage"
-        " is on no invoice of Stripe",
-        action="`meterline reconcile` says why and what it comes to; bill it by hand, or"
-        " say who pays for it",
+        means="Stripe's invoice is final, or Stripe does not know the customer, so"
+        " this usage is on no invoice of Stripe's",
+        action="`meterline reconcile` shows the reason and the amount; bill it by"
+        " hand, or assign it to a customer",
     ),
     "stripe_invoice_held": Problem(
         severity="error",
         title="A final invoice is not collected through Stripe",
-        means="Stripe refused it, somebody changed its draft there, or Stripe cannot say"
-        " the same as it does; other invoices go on",
-        action="`meterline outbox invoice NUMBER` says why; mend it, then"
+        means="Stripe refused it, somebody changed its draft there, or Stripe cannot"
+        " represent it exactly; other invoices are not affected",
+        action="`meterline outbox invoice NUMBER` says why; fix the cause, then run"
         " `meterline outbox invoice NUMBER --retry`",
     ),
     "stripe_invoice_differs": Problem(
         severity="error",
-        title="An invoice at Stripe is not what is final here",
-        means="a line is missing, is there twice, or says another amount; or Stripe has"
-        " not led the invoice where it was told to",
-        action="mend it at Stripe, then `meterline reconcile` of the month in which its"
-        " period ended looks again",
+        title="An invoice at Stripe differs from the final invoice here",
+        means="a line is missing, is there twice, or has another amount; or the"
+        " invoice at Stripe is not in the state it should be in",
+        action="fix it at Stripe, then run `meterline reconcile` for the month in"
+        " which its period ended",
     ),
     "stripe_copy": Problem(
         severity="warning",
         title="This ledger may be a copy of another",
-        means="what the other one may have told Stripe is held, so that nothing is told"
-        " twice",
+        means="what the other one may have sent to Stripe is held, so that nothing is"
+        " sent twice",
         action="`meterline reconcile` settles what is held, once Stripe's totals are"
         " complete",
     ),
     "outbox_failing": Problem(
         severity="warning",
         title="Reports to Stripe keep failing",
-        means="they were tried for a minute or longer, and are tried again",
+        means="they have been failing for a minute or longer, and are still being"
+        " retried",
         action="read the reason; `meterline outbox` lists the rows",
     ),
     "outbox_unresolved": Problem(
@@ -229,11 +233,11 @@ MONEY: Final[Mapping[Code, Problem]] = {
     "outbox_parked": Problem(
         severity="warning",
         title="Reports wait for a customer or a meter at Stripe",
-        means="a row's customer has no stripe_customer, or Stripe has no active meter of"
-        " that name that counts as ours does",
-        action="add `stripe_customer` to the customer and restart, or make the meter"
-        " with `meterline stripe apply`, which says what is wrong with one that there"
-        " is; the rows then go out by themselves",
+        means="a row's customer has no stripe_customer, or Stripe has no active meter"
+        " of that name that counts in the same way",
+        action="add `stripe_customer` to the customer and restart, or create the meter"
+        " with `meterline stripe apply`, which says what is wrong with an existing"
+        " one; the rows then go out by themselves",
     ),
     "outbox_dead": Problem(
         severity="error",
@@ -244,14 +248,14 @@ MONEY: Final[Mapping[Code, Problem]] = {
     "outbox_expired": Problem(
         severity="error",
         title="Reports are too old for Stripe",
-        means="older than 34 days before it could be sent; Stripe takes none older"
+        means="older than 34 days before it could be sent; Stripe accepts none older"
         " than 35",
-        action="bill it by hand: it is never given another date",
+        action="bill it by hand: Meterline never gives it another date",
     ),
     "outbox_rejected": Problem(
         severity="error",
         title="Stripe dropped reports that it had accepted",
-        means="accepted by Stripe and dropped later, as a webhook said",
+        means="accepted by Stripe but dropped later, as a webhook reported",
         action="fix the cause, then `meterline outbox retry ROW`",
     ),
 }
