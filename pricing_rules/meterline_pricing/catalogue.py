@@ -21,7 +21,7 @@ from meterline_pricing.terms import Commitment, Coupon, Credit, Discount, Tax
 
 
 class Override(Checked, frozen=True, kw_only=True):
-    """What one customer pays otherwise than the plan says, in all its versions.
+    """What one customer pays instead, in all versions of a plan.
 
     What is not given here stays as the plan has it.
     """

@@ -39,7 +39,7 @@ ALWAYS: Final = date(1970, 1, 1)
 
 
 class RateCard(Checked, frozen=True, kw_only=True):
-    """What one meter costs under a plan, with what is agreed for this meter alone."""
+    """What one meter costs under a plan, with terms for this meter alone."""
 
     price: Price
     meter: str | None = None

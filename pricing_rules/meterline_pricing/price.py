@@ -123,7 +123,7 @@ class GraduatedPercentage(
 
 
 class Dynamic(PriceModel, frozen=True, tag_field="model", tag="dynamic"):
-    """The events carry the amount; it is multiplied, for a margin or a discount."""
+    """The events carry the amount, which is multiplied, for a margin or a discount."""
 
     multiplier: Exact = default(Decimal(1))
 
@@ -193,7 +193,7 @@ class Matrix(PriceModel, frozen=True, tag_field="model", tag="matrix"):
 
 
 class PerGroup(PriceModel, frozen=True, tag_field="model", tag="per_group"):
-    """Another price, applied to each group of usage by itself, then added up.
+    """Another price, applied to each group of usage separately and then added up.
 
     A group is a combination of dimension values; a time bucket is a dimension like
     any other (``by = ["hour"]``).

@@ -85,7 +85,7 @@ class Coupon(Checked, frozen=True, kw_only=True):
 
 
 class Commitment(Checked, frozen=True, kw_only=True):
-    """An ``amount`` (or a ``quantity`` at its price) that is paid in any case.
+    """An ``amount`` (or a ``quantity`` at its price) that is always paid.
 
     What is used above it costs ``overage_factor`` times its price. What is missing
     is a true-up line, unless ``true_up`` is false.
@@ -111,7 +111,7 @@ class Commitment(Checked, frozen=True, kw_only=True):
 
 
 class Credit(Checked, frozen=True, kw_only=True):
-    """Money that was paid before, and pays for this invoice first."""
+    """Prepaid money, which pays for invoices first."""
 
     name: str = "credit"
     amount: Exact

@@ -125,7 +125,7 @@ class Volume(UnitTiers, frozen=True, tag_field="model", tag="volume"):
 
 
 class Package(PriceModel, frozen=True, tag_field="model", tag="package"):
-    """Units in packages of ``size``; a package that was begun is charged whole."""
+    """Units in packages of ``size``; a package that was started is charged in full."""
 
     size: Exact
     amount: Exact
@@ -180,7 +180,7 @@ class Stairstep(PriceModel, frozen=True, tag_field="model", tag="stairstep"):
 
 
 class BlockTiers(PriceModel, frozen=True, tag_field="model", tag="block_tiers"):
-    """Blocks of units, in tiers that each hold a number of blocks of their own size.
+    """Blocks of units, in tiers with their own block size and number of blocks.
 
     ``all`` fills one tier after the other and rounds what remains up to whole blocks
     in each. ``top`` finds the tier that the quantity reaches in the same way, and
@@ -228,7 +228,7 @@ class BlockTiers(PriceModel, frozen=True, tag_field="model", tag="block_tiers"):
 
 
 class Capacity(PriceModel, frozen=True, tag_field="model", tag="capacity"):
-    """A quantity that is included in an amount, and a price for each unit above it."""
+    """An amount that includes a quantity, and a price for each unit above it."""
 
     included: Exact
     amount: Exact

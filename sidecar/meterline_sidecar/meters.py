@@ -214,8 +214,8 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         tuple[str, ...],
         Meta(
             description="Add up separately by these, for prices by dimension: `route`,"
-            " `method`, `status`, and any property that your code records:"
-            ' `["model", "region"]`. What does not have it is `(none)`.'
+            ' `method`, `status`, and any property that your code records: `["model",'
+            ' "region"]`. Events without the property are under `(none)`.'
         ),
     ] = ()
 
@@ -224,26 +224,27 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         Meta(
             ge=0,
             le=SCALE_MAX,
-            description="How many digits behind the point it counts, up to"
-            f" {SCALE_MAX}, for values such as `1.234`. What an event has more of is"
-            " rounded, half to even, and `/status` says so; without a scale, an event"
-            " whose value is not whole does not count, and `/status` says so.",
+            description=f"How many decimals it counts, up to {SCALE_MAX}, for values"
+            " such as `1.234`. Further decimals are rounded, half to even, and"
+            " `/status` says so. Without a scale, an event whose value is not whole"
+            " does not count, and `/status` says so.",
         ),
     ] = 0
 
     late: Annotated[
         Literal["adjust", "report"],
         Meta(
-            description="What becomes of usage that comes when its period is final:"
-            " `adjust` bills it on the next invoice, as an adjustment; with `report` its"
-            " events wait until a person decides: `meterline late`."
+            description="What to do with usage that arrives after its period became"
+            " final. `adjust`: bill it on the next invoice, as an adjustment."
+            " `report`: let its events wait until a person decides with `meterline"
+            " late`."
         ),
     ] = "adjust"
 
     counts_repeated: Annotated[
         bool,
         Meta(
-            description="Count requests also that a client sent again under the same"
+            description="Also count requests that a client repeated with the same"
             " `Idempotency-Key`: see `idempotency_header` of the middleware.",
             extra={"key": "repeated"},
         ),

@@ -80,9 +80,9 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     route: Annotated[
         tuple[str, ...],
         Meta(
-            description='Route templates, or patterns over them: `["/v1/*"]`. `*` stands'
-            " for any text, all else for itself. A request that no route took is"
-            ' `unmatched`. `!` leaves out what it stands before: `["!/health"]`.'
+            description='Route templates, or patterns over them: `["/v1/*"]`. `*`'
+            " stands for any text, all else for itself. A request that no route took"
+            ' is `unmatched`. `!` excludes a pattern: `["!/health"]`.'
         ),
     ] = ()
     method: Annotated[
@@ -112,8 +112,8 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
         dict[str, tuple[str, ...]],
         Meta(
             description="A property that your code records, by its name: `model ="
-            ' ["gpt-*", "!gpt-test"]`, as for routes. What does not have it is'
-            " `(none)`. Of a quantity, each part counts by its own properties."
+            ' ["gpt-*", "!gpt-test"]`, as for routes. `(none)` means that it is'
+            " missing. Each part of a quantity counts by its own properties."
         ),
     ] = {}
 

@@ -66,17 +66,22 @@ BY_CATALOGUE: Final = Plain(
         Key(
             "models",
             Many(MODEL),
-            "Those that are sold, as events name them: `provider/model`.",
+            "The models that are sold, named as in events: `provider/model`.",
             is_required=True,
         ),
         Key(
             "meters",
             Many(TEXT),
-            "Those that count their tokens, each called as the quantity that it adds up:"
+            "The meters that count their tokens, each with the name of its quantity:"
             " `tokens_in`, `tokens_out` and so on.",
             is_required=True,
         ),
-        Key("markup", One(MARKUP), "On the catalogue's prices.", default='`"0%"`'),
+        Key(
+            "markup",
+            One(MARKUP),
+            "A percentage added to the catalogue's prices.",
+            default='`"0%"`',
+        ),
     ),
     ByCatalogue,
 )

@@ -129,7 +129,7 @@ CONVERSION: Final = Plain(
         Key(
             "round",
             One(one_of("rounding", ("none", "up", "down", "half_up"))),
-            "Of the quantity that is priced.",
+            "How the priced quantity is rounded.",
         ),
         Key("precision", One(integer(minimum=-12, maximum=12)), "Decimals to keep."),
     ),
@@ -137,7 +137,7 @@ CONVERSION: Final = Plain(
     _as_counted,
 )
 OFF: Final = (
-    Key("name", WORD, "On the invoice."),
+    Key("name", WORD, "The text on the invoice."),
     Key("amount", NUMBER, "Money off; or `percent`."),
     Key("percent", NUMBER, "Percent off; or `amount`."),
 )
@@ -167,7 +167,11 @@ COUPON: Final = Plain(
 CREDIT: Final = Plain(
     "credit",
     (
-        Key("name", WORD, "On the invoice; what it is known by, so keep it."),
+        Key(
+            "name",
+            WORD,
+            "Its name on the invoice, and its identity, so do not change it.",
+        ),
         needed("amount", "What was paid in advance."),
         ON,
         Key(
@@ -185,7 +189,7 @@ CREDIT: Final = Plain(
 TAX: Final = Plain(
     "tax",
     (
-        Key("name", WORD, "On the invoice."),
+        Key("name", WORD, "The text on the invoice."),
         needed("percent", "The rate."),
         ON,
         Key("per", One(one_of("per", ("invoice", "line"))), "Where it is rounded."),
@@ -194,9 +198,13 @@ TAX: Final = Plain(
     lambda table, values: Tax(percent=ZERO),
 )
 COMMITMENT_KEYS: Final = (
-    Key("amount", NUMBER, "What is paid in any case."),
-    Key("overage_factor", NUMBER, "What usage above costs, times its price."),
-    Key("true_up", FLAG, "Whether what is missing is charged."),
+    Key("amount", NUMBER, "The amount that is always paid."),
+    Key(
+        "overage_factor",
+        NUMBER,
+        "A factor for the price of usage above the commitment.",
+    ),
+    Key("true_up", FLAG, "Whether a shortfall is charged."),
 )
 CARD_COMMITMENT: Final = Plain(
     "price_commitment",
@@ -211,7 +219,8 @@ CARD_COMMITMENT: Final = Plain(
         Key(
             "groups",
             One(integer(minimum=0, maximum=1_000_000)),
-            "How many groups a period has, used or not; 0 for those that were used.",
+            "How many groups a period has, used or not; 0 means only those that were"
+            " used.",
         ),
     ),
     Commitment,
@@ -224,8 +233,8 @@ COMMITMENT: Final = Plain(
     lambda table, values: Commitment(amount=ZERO),
 )
 LIMITS: Final = (
-    Key("minimum_spend", NUMBER, "What is missing from it is charged."),
-    Key("maximum_spend", NUMBER, "What is above it is not charged."),
+    Key("minimum_spend", NUMBER, "A shortfall is charged."),
+    Key("maximum_spend", NUMBER, "Anything above it is not charged."),
 )
 TERMS: Final = (
     *LIMITS,
@@ -239,7 +248,7 @@ TERMS: Final = (
 TRIAL: Final = Key(
     "trial_days",
     One(integer(minimum=0, maximum=TRIAL_DAYS_MAX)),
-    "For how many days from the first one on all of it is free.",
+    "For how many days from the first one everything is free.",
 )
 
 
@@ -254,15 +263,15 @@ CARD: Final = priced(
     "plan_price",
     RateCard,
     Key("meter", WORD, "Whose usage is charged."),
-    Key("name", WORD, "Unique in the plan; the meter without it."),
-    Key("description", WORD, "On the invoice."),
+    Key("name", WORD, "Unique in the plan; by default the meter."),
+    Key("description", WORD, "The text on the invoice."),
     Key(
         "source",
         WORD,
-        "Where its numbers are from; kept with it, and not told to customers.",
+        "The source of its numbers; kept with it, but not shown to customers.",
     ),
     Key("convert", Nested(lambda: CONVERSION), "From counted to priced units."),
-    Key("free_units", NUMBER, "From the first unit of a period on."),
+    Key("free_units", NUMBER, "Units that are free, from the first one of a period."),
     Key("discounts", NestedMany(lambda: CARD_DISCOUNT)),
     *LIMITS,
     Key("commitment", Nested(lambda: CARD_COMMITMENT)),
@@ -271,9 +280,9 @@ CARD: Final = priced(
 TEST: Final = Plain(
     "test",
     (
-        Key("name", WORD, "How a failure calls it."),
+        Key("name", WORD, "Its name in a failure message."),
         needed("usage", "Meter to what was used.", Named(USAGE)),
-        needed("total", "What the invoice comes to."),
+        needed("total", "The total of the invoice."),
     ),
     PlanTest,
     lambda table, values: PlanTest(usage={}, total=ZERO),
@@ -316,23 +325,26 @@ PLAN: Final = Plain(
         Key(
             "period",
             One(one_of("period", get_args(Length))),
-            "How long a billing period is: its fees are for one, and its tiers and free"
-            " units begin anew with each.",
+            "The length of a billing period. Fees are charged once per period, and"
+            " tiers and free units start again with each.",
         ),
         TRIAL,
         Key(
             "tiers_on_change",
             One(one_of("tiers_on_change", ("restart", "continue"))),
-            "Where a price is new in the middle of a period: whether its tiers and free"
-            " units begin anew, or behind what was used before in the period.",
+            "If a price is new in the middle of a period: whether its tiers and free"
+            " units start again, or carry on from earlier usage in the period.",
         ),
-        Key("rounding", One(one_of("rounding", ROUNDINGS)), "Of every line."),
-        Key("order", One(ORDER), "Of the steps of an invoice."),
+        Key(
+            "rounding", One(one_of("rounding", ROUNDINGS)), "How every line is rounded."
+        ),
+        Key("order", One(ORDER), "The order of the steps of an invoice."),
         Key("credits_lower_tax", FLAG, "Whether credits before tax lower it."),
         Key(
             "prorate",
             One(one_of("prorate", ("day", "second", "none"))),
-            "How amounts of a period are cut in a part of one: by days, seconds, or not.",
+            "How amounts are reduced for part of a period: by days, by seconds, or not"
+            " at all.",
         ),
         *TERMS,
         Key("price", NestedMany(lambda: CARD), field="prices"),
@@ -347,7 +359,7 @@ PLAN: Final = Plain(
 OVERRIDE: Final = Plain(
     "override",
     (
-        needed("customer", "As meterline.toml calls it.", WORD),
+        needed("customer", "The customer's id in meterline.toml.", WORD),
         needed("plan", "The plan that it changes.", WORD),
         TRIAL,
         *TERMS,

@@ -52,7 +52,7 @@ _BOUND: Final = replace(
     expected="an integer or a quoted decimal, or no up_to in the last tier",
 )
 UP_TO: Final = Key(
-    "up_to", One(_BOUND), "The last quantity in this tier; not in the last."
+    "up_to", One(_BOUND), "The last quantity in this tier; omitted in the last tier."
 )
 FLAT_AMOUNT: Final = Key("flat_amount", NUMBER, "Due once, when the tier is entered.")
 FLAT_AT_ZERO: Final = Key(
@@ -79,7 +79,7 @@ TIERS: Final = _tiers(
     "tier",
     Tier,
     UP_TO,
-    Key("unit_amount", NUMBER, "Of each unit."),
+    Key("unit_amount", NUMBER, "The price of each unit."),
     FLAT_AMOUNT,
     Key("maximum", NUMBER, "The most that this tier costs, `flat_amount` included."),
 )
@@ -104,8 +104,8 @@ def _model(name: str, make: type[Any], *keys: Key) -> Plain:
 MODELS: Final[Mapping[str, Plain]] = {
     model.name: model
     for model in (
-        _model("flat", Flat, needed("amount", "Per period.")),
-        _model("per_unit", PerUnit, needed("unit_amount", "Of each unit.")),
+        _model("flat", Flat, needed("amount", "The amount per period.")),
+        _model("per_unit", PerUnit, needed("unit_amount", "The price of each unit.")),
         _model("graduated", Graduated, TIERS, FLAT_AT_ZERO),
         _model(
             "volume",
@@ -115,19 +115,19 @@ MODELS: Final[Mapping[str, Plain]] = {
             Key(
                 "tier_by",
                 WORD,
-                "The meter whose quantity finds the tier, where it is another one than"
-                " the one that is charged.",
+                "The meter whose quantity selects the tier, if it is not the one that"
+                " is charged.",
             ),
         ),
         _model(
             "package",
             Package,
             needed("size", "Units in a package."),
-            needed("amount", "Of a package."),
+            needed("amount", "The price of a package."),
             Key(
                 "round",
                 One(one_of("rounding", ("up", "down"))),
-                "Whether a package that was begun is charged.",
+                "Whether a package that was started is charged (`up`) or not (`down`).",
             ),
             Key("free_units", NUMBER, "Taken off before packages are counted."),
         ),
@@ -149,7 +149,7 @@ MODELS: Final[Mapping[str, Plain]] = {
                 "block_tier",
                 BlockTier,
                 needed("block_size", "Units in a block."),
-                needed("amount", "Of a block."),
+                needed("amount", "The price of a block."),
                 Key("max_blocks", NUMBER, "Blocks that this tier holds."),
             ),
             Key(
@@ -161,21 +161,21 @@ MODELS: Final[Mapping[str, Plain]] = {
             Key(
                 "on_exceed",
                 One(one_of("on_exceed", ("last", "error", "free"))),
-                "What is above the last tier's `max_blocks`: goes on in it, is an"
-                " error, or is free.",
+                "What happens above the last tier's `max_blocks`: `last` continues in"
+                " that tier, `error` refuses, `free` charges nothing more.",
             ),
         ),
         _model(
             "capacity",
             Capacity,
-            needed("included", "Units in the amount."),
+            needed("included", "Units included in the amount."),
             needed("amount", "Due in any case."),
             needed("overage_unit_amount", "Of each unit above."),
         ),
         _model(
             "percentage",
             Percentage,
-            needed("rate", "Percent."),
+            needed("rate", "The percentage."),
             Key("fixed", NUMBER, "For each event."),
             Key("free_events", NUMBER, "How many events cost nothing."),
             Key("free_amount", NUMBER, "How much of the amount costs nothing."),
@@ -195,18 +195,22 @@ MODELS: Final[Mapping[str, Plain]] = {
                 "percent_tier",
                 PercentTier,
                 UP_TO,
-                Key("rate", NUMBER, "Percent."),
+                Key("rate", NUMBER, "The percentage."),
                 FLAT_AMOUNT,
             ),
             FLAT_AT_ZERO,
         ),
-        _model("dynamic", Dynamic, Key("multiplier", NUMBER, "Times the amount.")),
+        _model(
+            "dynamic", Dynamic, Key("multiplier", NUMBER, "A factor for the amount.")
+        ),
         _model(
             "matrix",
             Matrix,
             needed("dimensions", "What prices depend on.", NAMES),
             Key("cells", NestedMany(_cell), is_required=True),
-            Key("default", Nested(_default), "For what no cell matches."),
+            Key(
+                "default", Nested(_default), "The price of usage that no cell matches."
+            ),
         ),
         _model(
             "per_group",

@@ -158,7 +158,7 @@ def _tag_row(shape: Tagged) -> Row:
         name=shape.tag,
         value=value_text({"enum": list(shape.variants)}),
         default=default_text(shape.default) or "required",
-        meaning="Which of the keys below there are as well.",
+        meaning="The price model, which decides which of the keys below apply.",
     )
 
 

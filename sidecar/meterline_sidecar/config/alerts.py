@@ -37,7 +37,7 @@ class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
     meter: Annotated[
         str | None,
         Meta(
-            description="The meter to watch; a `limit` without one is on the cost.",
+            description="The meter to watch; a `limit` without one watches the cost.",
             extra={"kind": NAME},
         ),
     ] = None
@@ -77,7 +77,7 @@ class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where alerts are sent: signed webhooks, as standardwebhooks.com has them."""
+    """Where alerts are sent, as signed webhooks (standardwebhooks.com)."""
 
     webhook_url: Annotated[
         str | None,

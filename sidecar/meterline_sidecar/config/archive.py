@@ -84,25 +84,25 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     events: Annotated[
         Retention | None,
         Meta(
-            description="Events that are older leave the ledger for the archive, once"
-            ' the periods that they belong to are final: `"13 months"`, `"400 days"`.'
-            " Needs `archive.url`. At an edge they leave once its centre has them, or"
-            " what they come to, and has noted their file.",
+            description="Older events leave the ledger for the archive once their"
+            ' periods are final: `"13 months"`, `"400 days"`. Needs `archive.url`. At'
+            " an edge, they leave once its centre has them, or their usage, and has"
+            " noted their file.",
             extra={"kind": RETENTION, "default": "for ever"},
         ),
     ] = None
 
 
 class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events go that leave the ledger, and copies of an edge's; see
+    """Where events go that leave the ledger, and where an edge writes copies; see
     docs/archive.md."""
 
     url: Annotated[
         str | None,
         Meta(
-            description="A directory, which must be there; or, with the extra"
-            " `archive`, a bucket: `s3://bucket/path`, `gs://`, `az://`. The keys of a"
-            " bucket come from the environment, as its own tools read them. An edge"
+            description="An existing directory, or, with the extra `archive`, a"
+            " bucket: `s3://bucket/path`, `gs://`, `az://`. The keys of a bucket come"
+            " from the environment, under the names that its own tools use. An edge"
             " writes its raw events there, and its centre reads them.",
             extra={"kind": PLACE},
         ),

@@ -20,17 +20,17 @@ class BillingConfig(msgspec.Struct, frozen=True, kw_only=True):
     close: Annotated[
         Literal["auto", "by_hand"],
         Meta(
-            description="`auto`: the invoice of a period becomes final by itself, once"
+            description="`auto`: the invoice of a period becomes final by itself once"
             " its grace is over. `by_hand`: only `meterline close` and `meterline"
-            " invoice --finalize` make one final. Periods that had ended before it was"
-            " `auto` are left to people in either case."
+            " invoice --finalize` make invoices final. In either case, periods that"
+            " ended before this was `auto` are left to people."
         ),
     ] = "auto"
     grace_hours: Annotated[
         GraceHours,
         Meta(
-            description="How long after its end a period waits for late events and"
-            " for people who look at its drafts, before its invoice becomes final."
+            description="How long a period waits after its end, for late events and"
+            " for people to review its drafts, before its invoice becomes final."
         ),
     ] = 24
 
@@ -38,10 +38,12 @@ class BillingConfig(msgspec.Struct, frozen=True, kw_only=True):
 class GraceRule(msgspec.Struct, frozen=True, kw_only=True):
     """Another grace, for one plan or for one customer."""
 
-    hours: Annotated[GraceHours, Meta(description="As `billing.grace_hours`.")]
+    hours: Annotated[GraceHours, Meta(description="Like `billing.grace_hours`.")]
     plan: Annotated[
         str | None,
-        Meta(description="For whoever is on this plan at the end of their period."),
+        Meta(
+            description="For customers who are on this plan at the end of their period."
+        ),
     ] = None
     customer: Annotated[
         str | None,

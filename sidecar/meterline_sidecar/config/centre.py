@@ -80,28 +80,29 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
     url: Annotated[
         Address | None,
         Meta(
-            description="Of an edge: where its centre listens, `tls://HOST:PORT`.",
+            description="For an edge: where its centre listens, `tls://HOST:PORT`.",
             extra={"kind": TLS_URL},
         ),
     ] = None
     token_file: Annotated[
         Path | None,
         Meta(
-            description="Of an edge: a file that holds a token of the centre, of the"
-            " scope `edge`. Not needed with a certificate that the centre knows."
+            description="For an edge: a file with a token of the centre with the scope"
+            " `edge`. Not needed with a certificate that the centre knows."
         ),
     ] = None
     ca_file: Annotated[
         Path | None,
         Meta(
-            description="Of an edge: the certificates that it trusts its centre by; by"
-            " default those of the system."
+            description="For an edge: the certificates by which it trusts its centre;"
+            " by default those of the system."
         ),
     ] = None
     name: Annotated[
         str | None,
         Meta(
-            description="What people call this edge, or this one of several centres.",
+            description="The name of this edge, or of this one of several centres, for"
+            " people.",
             extra={
                 "kind": LINE,
                 "default": "the host's name",
@@ -112,39 +113,40 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
     forward: Annotated[
         Literal["events", "usage"],
         Meta(
-            description="Of an edge: what it sends. `events`: each event, as it came."
-            " `usage`: what its events come to by the meters of the centre; they stay"
-            " with the edge."
+            description="For an edge: what it forwards. `events`: each event. `usage`:"
+            " the sums of its events by the centre's meters; the events stay at the"
+            " edge."
         ),
     ] = "events"
     ack: Annotated[
         Literal["edge", "centre"],
         Meta(
-            description="Of an edge: when an app's spool gives its events up. `edge`:"
-            " once they are on this host's disk. `centre`: once they are on the"
-            " centre's, or what they come to is, for hosts whose disk can vanish; the"
-            " spools then have to last for as long as the centre is away."
+            description="For an edge: when an app may delete events from its spool."
+            " `edge`: once they are on this host's disk. `centre`: once they, or their"
+            " usage, are on the centre's disk, for hosts whose disk may vanish; spools"
+            " must then last for as long as the centre is away."
         ),
     ] = "edge"
     tells_events: Annotated[
         bool,
         Meta(
-            description="Of an edge: whether its centre may ask it for raw events that"
-            " are in no file of `[archive]` yet, to show them to whoever may read there."
+            description="For an edge: whether its centre may ask for raw events that"
+            " are in no file of `[archive]` yet, to show them to people who may read"
+            " there."
         ),
     ] = True
     listen: Annotated[
         Address | None,
         Meta(
-            description="Of a centre: where it takes in edges, HOST:PORT.",
+            description="For a centre: where it listens for edges, HOST:PORT.",
             extra={"kind": HOST_PORT},
         ),
     ] = None
     tls_certificate: Annotated[
         Path | None,
         Meta(
-            description="The certificate (PEM, with its chain) that this side shows: a"
-            " centre always does, an edge where the centre asks for one."
+            description="The certificate (PEM, with its chain) of this side: always"
+            " for a centre; for an edge, if the centre asks for one."
         ),
     ] = None
     tls_key: Annotated[
@@ -155,15 +157,15 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=2,
             le=300,
-            description="Of one of several centres: after how many seconds without a"
-            " word of the one that leads another one does. The same for all of them.",
+            description="For one of several centres: after how many seconds of silence"
+            " another one takes over from the leader. Use the same value for all.",
         ),
     ] = 15
     client_ca: Annotated[
         Path | None,
         Meta(
-            description="Of a centre: the certificates that sign those of its edges."
-            " Every edge then has to show one, and needs no token."
+            description="For a centre: the certificates that sign those of its edges."
+            " Every edge then needs one, and needs no token."
         ),
     ] = None
 

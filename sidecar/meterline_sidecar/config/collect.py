@@ -32,17 +32,19 @@ class Payer(Protocol):
 
 
 class CollectRule(msgspec.Struct, frozen=True, kw_only=True):
-    """How final invoices are collected: of all, of a plan, or of one customer."""
+    """How final invoices are collected: for everybody, for a plan, or for one
+    customer."""
 
     bill_through: Annotated[
         Literal["invoice", "none"],
         Meta(
-            description="`invoice`: each final invoice becomes one at Stripe, of whoever"
-            " has a `stripe_customer`. `none`: people collect it."
+            description="`invoice`: each final invoice of a customer with a"
+            " `stripe_customer` becomes an invoice at Stripe. `none`: people collect"
+            " it."
         ),
     ] = "invoice"
     plan: Annotated[
-        str | None, Meta(description="For invoices of this plan; by default of all.")
+        str | None, Meta(description="For invoices of this plan; all by default.")
     ] = None
     customer: Annotated[
         str | None,
@@ -63,8 +65,8 @@ class CollectRule(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=DAYS_MAX,
-            description="Of an invoice that is sent: how long after it is final it is"
-            " due at Stripe.",
+            description="For invoices that are sent: how many days after becoming"
+            " final they are due at Stripe.",
         ),
     ] = 14
     tax: Annotated[

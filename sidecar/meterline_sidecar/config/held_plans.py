@@ -13,20 +13,20 @@ from meterline_pricing.combined import combined
 
 
 class HeldPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A plan that a customer has beside their plan."""
+    """A plan that a customer has in addition to their main plan."""
 
     plan: Annotated[str, Meta(description="A plan in `pricing.toml`.")]
     from_day: Annotated[
         date | None,
         Meta(
-            description="The first day on which it holds, in the customer's time zone;"
-            " by default when it is loaded.",
+            description="The first day on which it applies, in the customer's time"
+            " zone; by default from when it is loaded.",
             extra={"key": "from"},
         ),
     ] = msgspec.field(default=None, name="from")
     to: Annotated[
         date | None,
-        Meta(description="The last day on which it holds; by default there is none."),
+        Meta(description="The last day on which it applies; none by default."),
     ] = None
 
     def __str__(self) -> str:

@@ -30,11 +30,11 @@ PRICING_INTRO: Final = """\
 # The price list, key by key
 
 `pricing.toml` says what things cost. [Pricing](pricing.md) explains it with examples;
-this page names every key. `meterline check` tells every mistake in the file at once; an
-unknown key is one.
+this page lists every key. `meterline check` reports every mistake in the file at once,
+including unknown keys.
 
-A *number* is an integer, or a decimal in quotes such as `"0.001"`: a float is not exact,
-and so it is refused.
+A *number* is an integer, or a decimal in quotes such as `"0.001"`. Floats are refused,
+because they are not exact.
 
 This page is generated from the code by `make docs`.
 """

@@ -16,21 +16,25 @@ Line = Annotated[str, Meta(extra={"kind": LINE})]
 
 
 class SellerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sends invoices. What was issued keeps what stood here on that day."""
+    """Who sends invoices. Issued documents keep what was set here on that day."""
 
     name: Annotated[
-        Line, Meta(description="The seller's name, as it is to stand on documents.")
+        Line, Meta(description="The seller's name as it appears on documents.")
     ] = ""
     address: Annotated[
         tuple[Line, ...], Meta(description="The seller's address, line by line.")
     ] = ()
     tax_id: Annotated[
-        Line | None, Meta(description='Such as `"VAT DE123456789"`, as it is written.')
+        Line | None,
+        Meta(
+            description="The seller's tax id as it appears on documents,"
+            ' such as `"VAT DE123456789"`.'
+        ),
     ] = None
     email: Annotated[
         str | None,
         Meta(
-            description="Where customers write to about invoices.",
+            description="Where customers can write about invoices.",
             extra={"kind": EMAIL},
         ),
     ] = None
@@ -43,33 +47,32 @@ class SellerConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=DUE_DAYS_MAX,
-            description="How many days after it was issued an invoice is due.",
+            description="How many days after its issue an invoice is due.",
         ),
     ] = 14
     paper: Annotated[
-        Literal["A4", "Letter"], Meta(description="The sheets of a PDF.")
+        Literal["A4", "Letter"], Meta(description="The paper size of PDFs.")
     ] = "A4"
     locale: Annotated[
         str | None,
         Meta(
-            description="How amounts, quantities and days are written on documents and"
-            " on the customer's page, such as `de-DE`; needs the extra `locale`. The"
-            " words stay English.",
+            description="How amounts, quantities and dates are written on documents"
+            " and in the customer portal, such as `de-DE`; needs the extra `locale`."
+            " The words stay English.",
             extra={"kind": LOCALE},
         ),
     ] = None
     invoice_prefix: Annotated[
         Series,
         Meta(
-            description="What numbers of invoices begin with: `INV-0001`. Each prefix is"
-            " a series of its own, from 1 on and without holes. It does not end with a"
-            " digit."
+            description="The prefix of invoice numbers: `INV-0001`. Each prefix has"
+            " its own series from 1, without gaps. It must not end with a digit."
         ),
     ] = INVOICES
     credit_note_prefix: Annotated[
         Series,
         Meta(
-            description="What numbers of credit notes begin with; the same prefix makes"
-            " one series of both."
+            description="The prefix of credit note numbers; if both prefixes are the"
+            " same, they share one series."
         ),
     ] = "CN-"

@@ -69,61 +69,61 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
     stripe_mode: Annotated[
         Mode,
         Meta(
-            description="How corrections are reported. `delta`: one more event with "
-            "the difference, to a Stripe meter that sums. `set`: the whole hour again, "
-            "replacing the earlier value, to a meter with `event_time_window = hour`; "
-            "required for a `latest` meter.",
+            description="How corrections are reported. `delta`: another event with the"
+            " difference, to a Stripe meter that sums. `set`: the whole hour again,"
+            " replacing the earlier value, to a meter with `event_time_window = hour`;"
+            " required for a `latest` meter.",
             extra={"default": "`delta`; `set` for a `latest` meter"},
         ),
     ]
     title: Annotated[
         str | None,
         Meta(
-            description="What people call it, on pages, documents and in tables:"
-            ' `"API calls"`. Programs, prices and files use its name. A change of it'
-            " changes nothing that is counted, and holds for all that was, too.",
+            description='Its name for people, on pages, documents and in tables: `"API'
+            ' calls"`. Programs, prices and files use `name`. A change does not affect'
+            " counting, and applies to earlier periods too.",
             extra={"default": "the name", "kind": TITLE},
         ),
     ] = None
     unit: Annotated[
         str | None,
         Meta(
-            description='What its quantities are in, for people: `"tokens"`. `"bytes"`'
-            " are shown as kB, MB and so on where there is little room.",
+            description='The unit of its quantities, for people: `"tokens"`. `"bytes"`'
+            " are shown as kB, MB and so on where space is limited.",
             extra={"kind": UNIT},
         ),
     ] = None
     is_hidden: Annotated[
         bool,
         Meta(
-            description="Show it neither to customers nor on overviews. It is counted"
-            " and priced as any other, and the API and the page Usage have it; a line"
-            " of an invoice is never hidden.",
+            description="Hide it from customers and overviews. It is counted and"
+            " priced like any other, and the API and the page Usage show it; invoice"
+            " lines are never hidden.",
             extra={"key": "hidden"},
         ),
     ] = False
     from_day: Annotated[
         date | None,
         Meta(
-            description="The day, in UTC, from which the meter counts as it stands"
-            " here. By default a change holds from the moment it is loaded.",
+            description="The day, in UTC, from which this definition applies. By"
+            " default, a change applies from the moment it is loaded.",
             extra={"key": "from"},
         ),
     ] = None
 
 
 class PropertiesConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Properties that meters add up by (`group_by`)."""
+    """Properties that meters group by (`group_by`)."""
 
     values_max: Annotated[
         int,
         Meta(
             ge=1,
             le=10_000,
-            description="How many values of one property are told apart, of all"
-            " customers together. The first that are recorded are; what has any other is"
-            f" added up as `{OTHER}`, and `/status` says so. A higher limit holds for"
-            " events that come from then on.",
+            description="How many values of one property are kept apart, across all"
+            " customers. The first ones recorded are; later values are added up as"
+            f" `{OTHER}`, and `/status` says so. A higher limit applies to events from"
+            " then on.",
         ),
     ] = VALUES_MAX
 
@@ -153,14 +153,15 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     address: Annotated[
         tuple[str, ...],
         Meta(
-            description="The customer's address, line by line, as it is to stand on"
-            " documents."
+            description="The customer's address as it appears on documents, line by"
+            " line."
         ),
     ] = ()
     tax_id: Annotated[
         str | None,
         Meta(
-            description='The customer\'s tax id, as it is to stand on documents: `"VAT DE1"`.',
+            description="The customer's tax id as it appears on documents: `\"VAT"
+            ' DE1"`.',
             extra={"kind": LINE},
         ),
     ] = None
@@ -171,8 +172,8 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     locale: Annotated[
         str | None,
         Meta(
-            description="How amounts, quantities and days are written for the customer,"
-            " such as `de-DE`; needs the extra `locale`.",
+            description="How amounts, quantities and dates are written for the"
+            " customer, such as `de-DE`; needs the extra `locale`.",
             extra={"kind": LOCALE, "default": "that of `[seller]`"},
         ),
     ] = None
@@ -185,8 +186,9 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     plans: Annotated[
         tuple[HeldPlan, ...],
         Meta(
-            description="Plans beside that one, such as add-ons, on one invoice. No meter"
-            " has a price in two. Without `plan` the first one without dates is it."
+            description="Further plans, such as add-ons, on the same invoice. No meter"
+            " may have a price in two of them. Without `plan`, the first one without"
+            " dates is the main plan."
         ),
     ] = ()
     stripe_customer: Annotated[
@@ -203,9 +205,10 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     anchor: Annotated[
         date | None,
         Meta(
-            description="A day on which a billing period begins; the others are counted"
-            " from it. The 31st is the last day in a month that is shorter. By default"
-            " months begin on the 1st, weeks on a Monday, quarters and years in January."
+            description="A day on which a billing period begins; the others are"
+            " counted from it. The 31st means the last day in a shorter month. By"
+            " default months begin on the 1st, weeks on a Monday, quarters and years"
+            " in January."
         ),
     ] = None
     starts: Annotated[
@@ -223,10 +226,11 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
         date | None,
         Meta(
             description="The day, in the customer's time zone, from which a change of"
-            " `plan`, `subjects`, `time_zone`, `anchor` or prices of their own holds. By"
-            " default a plan and prices hold from the beginning of the day on which they"
-            " are loaded, subjects from that moment, a time zone, an anchor and a plan"
-            " with periods of another length from the next period.",
+            " `plan`, `subjects`, `time_zone`, `anchor` or the customer's own prices"
+            " applies. By default, a plan and prices apply from the beginning of the"
+            " day on which they are loaded, subjects from that moment, and a time"
+            " zone, an anchor and a plan with periods of another length from the next"
+            " period.",
             extra={"key": "from"},
         ),
     ] = None
@@ -235,22 +239,21 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CustomerRule(msgspec.Struct, frozen=True, kw_only=True):
-    """Who becomes a customer by signing up: subjects that nobody else pays for."""
+    """Which subjects become customers by signing up, if nobody else pays for them."""
 
     match: Annotated[
         str,
         Meta(
-            description="What the subjects begin with, such as `acct_*`. Each becomes"
-            " a customer whose id is the subject; of several rules that match, the"
-            " longest wins.",
+            description="A pattern for the subjects, such as `acct_*`. Each becomes a"
+            " customer whose id is the subject; the longest matching rule wins.",
             extra={"kind": SIGN_UPS},
         ),
     ]
-    plan: Annotated[str, Meta(description="The plan that they begin with.")]
+    plan: Annotated[str, Meta(description="The plan they start with.")]
 
 
 class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The customer's page."""
+    """The customer portal."""
 
     frame_origins: Annotated[
         tuple[Annotated[str, Meta(extra={"kind": ORIGIN})], ...],

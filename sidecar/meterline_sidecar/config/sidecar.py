@@ -29,9 +29,9 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     role: Annotated[
         Role,
         Meta(
-            description="What this sidecar is among others: `single`: there is no other."
-            " `edge`: it takes in the events of this host and sends them on to a centre,"
-            " which bills. `centre`: it also takes in those of its edges. See"
+            description="The role of this sidecar. `single`: the only one. `edge`: it"
+            " stores the events of this host and forwards them to a centre, which"
+            " bills. `centre`: it also receives events of its edges. See"
             " docs/fleet.md.",
         ),
     ] = "single"
@@ -48,8 +48,8 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     database: Annotated[
         Path,
         Meta(
-            description="The SQLite file that holds the ledger. Of a centre also a"
-            " database on a PostgreSQL server, `postgresql://USER@HOST/NAME`: see"
+            description="The SQLite file that holds the ledger. For a centre also a"
+            " PostgreSQL database, `postgresql://USER@HOST/NAME`: see"
             " docs/postgresql.md.",
             extra={
                 "kind": DATABASE,
@@ -61,26 +61,25 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     database_password_file: Annotated[
         Path | None,
         Meta(
-            description="The file that holds the password for a database on a server,"
-            " and nothing else. Without it the password is found as `psql` does:"
-            " `PGPASSWORD`, `PGPASSFILE`, `~/.pgpass`.",
+            description="A file with only the password for a database on a server."
+            " Without it, the password is found as `psql` does: `PGPASSWORD`,"
+            " `PGPASSFILE`, `~/.pgpass`.",
         ),
     ] = None
     database_files: Annotated[
         Path | None,
         Meta(
-            description="With a database on a server: what the files are called that"
-            " lie beside a ledger, such as its key: this path, and `.key` and the like"
-            " behind it.",
+            description="With a database on a server: the path of the ledger's"
+            " companion files, without their suffixes such as `.key`.",
             extra={"default": '`"STATE/meterline.db"`'},
         ),
     ] = None
     spool_dir: Annotated[
         Path,
         Meta(
-            description="Where the apps keep events until they are acked; the sidecar "
-            "drains what dead workers leave there. Each sidecar of a host needs one of "
-            "its own.",
+            description="Where apps keep events until they are acked; the sidecar"
+            " drains what dead workers leave there. Each sidecar on a host needs its"
+            " own directory.",
             extra={
                 "default": '`"STATE/spool"`',
                 "variable": "METERLINE_SPOOL_DIR",
@@ -107,8 +106,8 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="Proxies in front whose `X-Forwarded-For` and"
             " `X-Forwarded-Proto` are believed: addresses, networks such as"
-            " 10.0.0.0/8, or `unix` for whoever comes over a Unix socket. Of everybody"
-            " else these headers are ignored."
+            " 10.0.0.0/8, or `unix` for connections over a Unix socket. From anybody"
+            " else, these headers are ignored."
         ),
     ] = ()
     http_requests_per_s: Annotated[
@@ -167,9 +166,9 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=KEY_HOURS_MAX,
-            description="How long one request of those that a client sends again under"
-            " its key counts, in hours: see `idempotency_header` of the middleware. A"
-            " key takes about 60 bytes for that time and a day more, and the newest"
+            description="For how many hours requests that a client repeats with the"
+            " same key count once: see `idempotency_header` of the middleware. A key"
+            " takes about 60 bytes for that time and one more day; the newest"
             " 5,000,000 are kept.",
         ),
     ] = 24

@@ -57,8 +57,8 @@ class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
     stream_above_per_s: Annotated[
         PerS | None,
         Meta(
-            description="Use Stripe's stream (100 events per request, live mode only) "
-            "while more events are due than this rate could send in a minute."
+            description="Use Stripe's event stream (100 events per request, live mode"
+            " only) while more events are due than this rate could send in a minute."
         ),
     ] = None
     settle_s: Annotated[
