@@ -15,11 +15,11 @@ INTRO: Final = """\
 # Commands
 
 Every command takes `--help`, and `--json` if it prints anything. Commands that ask the running sidecar find it by
-`--url` or by the configuration, `--config`; set `METERLINE_TOKEN` if it needs a token. `METERLINE_URL` and `METERLINE_CONFIG`
-stand for the two options. On a terminal, tables have borders if [rich](https://rich.readthedocs.io) is installed, and where
-one has no room its rows stand below each other; in a pipe they are plain text. `NO_COLOR` turns colours off.
+`--url` or by the configuration, `--config`; set `METERLINE_TOKEN` if it needs a token. You can set `METERLINE_URL` and
+`METERLINE_CONFIG` instead of the two options. On a terminal, tables have borders if [rich](https://rich.readthedocs.io) is
+installed, and a table that is too wide is shown row by row. In a pipe, they are plain text. `NO_COLOR` turns colours off.
 
-| exit code | means |
+| exit code | meaning |
 |---|---|
 | 0 | success |
 | 1 | failed; the message says what to do |
@@ -28,7 +28,7 @@ one has no room its rows stand below each other; in a pipe they are plain text. 
 | 69 | no sidecar is running there |
 | 78 | the configuration is invalid; every mistake is listed |
 
-For completion in bash (zsh and fish likewise):
+For completion in bash (or zsh or fish, in the same way):
 
 ```bash
 eval "$(_METERLINE_COMPLETE=bash_source meterline)"

@@ -74,8 +74,8 @@ def clock_option(help_text: str) -> Callable[[F], F]:
 
 
 CLOCK: Final = clock_option(
-    "Go by the time in this file instead of this machine's, as `meterline run --clock`"
-    " does; by default that of the sidecar, if one runs and rehearses."
+    "Use the time in this file instead of this machine's, as `meterline run --clock`"
+    " does; by default that of a running sidecar, if it rehearses."
 )
 
 

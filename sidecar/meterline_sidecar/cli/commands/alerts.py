@@ -23,7 +23,10 @@ TOLD: Final = {
 @click.command()
 @click.option("--customer", metavar="ID", help="Only this customer's.")
 @click.option(
-    "--all", "is_all", is_flag=True, help="Also those that are over, the newest first."
+    "--all",
+    "is_all",
+    is_flag=True,
+    help="Include those that are over, the newest first.",
 )
 @daemon_options
 def command(
@@ -35,8 +38,8 @@ def command(
 ) -> None:
     """List the alerts that stand, since when, and what to do about each.
 
-    A limit stands until the end of its billing period, a jump or a silence until the
-    end of the day. Which alerts there can be is said by [[alert]] in meterline.toml.
+    A limit is active until the end of its billing period, a jump or a silence until the
+    end of the day. [[alert]] in meterline.toml defines the alerts.
     """
     with Client.find(url, config_path) as client:
         found = _read(client, customer, is_all=is_all)

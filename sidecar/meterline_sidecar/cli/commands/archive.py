@@ -28,15 +28,15 @@ from meterline_sidecar.web.answers.edge_events import EdgeFile, EdgeFilePage
 def command() -> None:
     """Move old events out of the ledger, and back.
 
-    With [retention] in meterline.toml the sidecar moves events by itself that are old
-    enough, once the periods that they belong to are final. Totals and invoices stay.
+    With [retention] in meterline.toml, the sidecar moves old events by itself, once
+    their periods are final. Totals and invoices stay.
     """
 
 
 @command.command("list")
 @daemon_options
 def list_files(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """List the files that hold what left the ledger, and those that edges wrote."""
+    """List the files with events that left the ledger, and those that edges wrote."""
     with Client.find(url, config_path) as client:
         pages = list(client.pages("/v1/archive", Archive))
         of_edges = [
@@ -91,10 +91,10 @@ def _table_of(files: list[EdgeFile]) -> Table:
 @command.command()
 @daemon_options
 def run(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """Move what is old enough now, and not at the next full hour.
+    """Move what is old enough now, instead of at the next full hour.
 
-    At an edge: copy all that the centre has, also of the hour that is not over. With
-    [retention] what is old enough then leaves for the copies that the centre has noted.
+    At an edge: copy everything that the centre has, including the current hour. With
+    [retention], old events then leave for the copies that the centre has noted.
     """
     moved, copied = list[ArchiveFile](), list[ArchiveFile]()
     with Client.find(url, config_path) as client:
@@ -123,10 +123,11 @@ def run(config_path: Path | None, url: str | None, is_json: bool) -> None:
 def restore(
     config_path: Path | None, url: str | None, is_json: bool, file: str
 ) -> None:
-    """Bring FILE back into the ledger, and every file that is newer.
+    """Bring FILE back into the ledger, and every newer file.
 
-    The ledger has no hole: what lies between comes back, too. It stays for 7 days, or
-    until `meterline archive run`, however old it is. The files stay where they are.
+    Everything in between comes back too, so that the ledger has no gap. It stays for 7
+    days, or until `meterline archive run`, however old it is. The files stay where they
+    are.
     """
     back: list[ArchiveFile] = []
     with Client.find(url, config_path) as client:
@@ -150,11 +151,11 @@ def _tell(file: ArchiveFile, what: str, *, is_json: bool) -> None:
 @CONFIG
 @JSON
 def verify(config_path: Path | None, is_json: bool) -> None:
-    """Prove that no file has been changed, or is missing.
+    """Prove that no file was changed or is missing.
 
-    Reads every file, and compares it with what left the ledger for it. `meterline
-    verify` does so as well, and compares usage with it. Works beside a running sidecar.
-    Exits with 3 when something is not as it was written.
+    Reads every file, and compares it with what left the ledger. `meterline verify` does
+    this too, and also compares usage. The sidecar may be running. Exits with 3 if
+    anything differs from what was written.
     """
     report = asyncio.run(_verify(read_settings(config_path)))
     if is_json:

@@ -21,7 +21,9 @@ WHAT_CHARS: Final = 60  # what was agreed can be a whole price list: --json has 
     default=50,
     help="Show at most this many.",
 )
-@click.option("--after", type=int, help="Go on behind this number, with what is older.")
+@click.option(
+    "--after", type=int, help="Continue after this number, with older entries."
+)
 @daemon_options
 def command(
     config_path: Path | None,
@@ -32,8 +34,8 @@ def command(
 ) -> None:
     """Show who changed what money stands on, the newest first.
 
-    What was agreed with customers, plans and meters, invoices that became final,
-    credits, held events, imports: each with its author and reason, as the ledger's chain has it.
+    Terms of customers, plans and meters, final invoices, credits, held events, imports:
+    each with its author and reason, in the order of the ledger's chain.
     """
     with Client.find(url, config_path) as client:
         page = client.get("/v1/audit", AuditPage, limit=limit, after=after)

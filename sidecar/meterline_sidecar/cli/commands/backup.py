@@ -30,8 +30,9 @@ ON_SERVER: Final = (
 def command(file: Path, config_path: Path | None, is_json: bool) -> None:
     """Copy the ledger while the sidecar runs, and verify the copy.
 
-    The copy is FILE, with FILE.key and FILE.head. FILE must not exist: a backup never overwrites. A restore needs all
-    three files; docs/backup.md says how. `meterline backups` lists those that were made.
+    The copy is FILE, with FILE.key and FILE.head. FILE must not exist: a backup never
+    overwrites. A restore needs all three files; see docs/backup.md. `meterline backups`
+    lists the backups.
     """
     config = read_settings(config_path)
     report = asyncio.run(_backup(config, file, quiet=is_json))

@@ -21,7 +21,7 @@ from meterline_sidecar.store.open import copy_ledger
 def command() -> None:
     """Move a ledger to a centre's database on a server, or back into a file.
 
-    docs/postgresql.md says how a centre keeps its ledger there.
+    See docs/postgresql.md.
     """
 
 
@@ -32,9 +32,9 @@ def command() -> None:
 def import_ledger(config_path: Path | None, is_json: bool, ledger: Path) -> None:
     """Copy all of LEDGER, a SQLite file, into the empty database of sidecar.database.
 
-    The sidecar of LEDGER must be stopped, and not start again: both would report to
-    Stripe. It is there as a whole or not at all, with what was counted, billed and
-    reported; LEDGER stays as it is.
+    The sidecar of LEDGER must be stopped, and not start again, because both would
+    report to Stripe. Copies everything that was counted, billed and reported, or
+    nothing; LEDGER stays as it is.
     """
     config = read_config(config_path)
     if config.server is None:
@@ -62,9 +62,9 @@ def import_ledger(config_path: Path | None, is_json: bool, ledger: Path) -> None
 def export_ledger(config_path: Path | None, is_json: bool, file: Path) -> None:
     """Copy all of the database of sidecar.database into FILE, a new SQLite file.
 
-    The way back: every centre of the ledger must be stopped, and not start again. FILE is
-    there as a whole or not at all, with the files that belong beside it; the database
-    stays as it is.
+    The reverse of import. Every centre of the ledger must be stopped, and not start
+    again. Writes all of FILE, with its companion files, or nothing; the database stays
+    as it is.
     """
     config = read_config(config_path)
     if config.server is None:

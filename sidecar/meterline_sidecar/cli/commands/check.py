@@ -39,10 +39,10 @@ from meterline_sidecar.problems.problem import n_of
 def command(config_path: Path | None, clock_path: Path | None, is_json: bool) -> None:
     """Report every problem in meterline.toml and pricing.toml.
 
-    Runs the examples of the plans ([[plan.test]]) too, points out what is odd, and
-    shows what loading the files would change by what the ledger has agreed to, and
-    from when. Exits with 78 when the files are wrong or would be refused, with 3 when
-    an example comes out differently.
+    Also runs the plans' examples ([[plan.test]]), points out anything odd, and shows
+    how loading the files would change the terms in the ledger, and from when. Exits
+    with 78 if the files are wrong or would be refused, and with 3 if an example gives
+    another result.
     """
     try:
         config = read_config(config_path)

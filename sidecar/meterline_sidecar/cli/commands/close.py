@@ -40,12 +40,12 @@ ALL_GAPS: Final = "\0all"
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show what would become final, the earliest of each customer, and stop.",
+    help="Only show what would become final: the earliest period of each customer.",
 )
 @click.option(
     "--skip-grace",
     is_flag=True,
-    help="Also close what is over, and whose grace is not.",
+    help="Also close periods that are over but still in their grace.",
 )
 @click.option(
     "--accept-gap",
@@ -54,30 +54,30 @@ ALL_GAPS: Final = "\0all"
     flag_value=ALL_GAPS,
     metavar="[EDGE]",
     help="Close even though events are known to be missing; each invoice lists them."
-    " With the name of an edge: only though that one may have more.",
+    " With the name of an edge: only those that this edge may still have.",
 )
 @click.option("--reason", help="Why; it is kept. Needed with --accept-gap EDGE.")
 @click.option(
     "--list",
     "listed",
     type=click.Choice(LISTS),
-    help="List what should be final and is not, what waits for its grace, or how many"
-    " invoices of each month are paid, what is left of the rest and how long that is"
-    " overdue, and stop.",
+    help="Only list what should be final but is not, what is in its grace, or how many"
+    " invoices of each month are paid, what is left to pay, and how long that is"
+    " overdue.",
 )
 @click.option(
     "--export",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write a month's documents into a folder, with tables of lines and totals, and"
-    " stop. Needs --period.",
+    help="Only write a month's documents into a folder, with tables of lines and"
+    " totals. Needs --period.",
 )
 @click.option(
     "--documents",
     type=click.Choice(PAPERS),
     default="pdf",
-    help="What --export writes each document as.",
+    help="The format in which --export writes each document.",
 )
 @daemon_options
 def command(
@@ -95,10 +95,10 @@ def command(
 ) -> None:
     """Make the invoices of periods that are over final.
 
-    The sidecar does so by itself, 24 hours after the end of each customer's period,
-    unless meterline.toml says otherwise. This command does it now, and says what holds
-    up the rest. It can be interrupted: the sidecar goes on, and nothing is closed
-    twice. Exits with 3 when something is held up.
+    The sidecar does this by itself, 24 hours after the end of each customer's period,
+    unless meterline.toml says otherwise. This command does it now, and shows what holds
+    up the rest. You can interrupt it: the sidecar continues, and nothing is closed
+    twice. Exits with 3 if something is held up.
     """
     if folder is not None and period is None:
         raise click.UsageError("--export needs --period, such as 2026-10")

@@ -13,14 +13,14 @@ def command() -> None:
 
 
 @command.command("reference")
-@click.option("--pricing", is_flag=True, help="Of pricing.toml instead.")
+@click.option("--pricing", is_flag=True, help="For pricing.toml instead.")
 def _reference(pricing: bool) -> None:
     """Print the reference of meterline.toml as Markdown."""
     click.echo(price_reference() if pricing else reference(), nl=False)
 
 
 @command.command("schema")
-@click.option("--pricing", is_flag=True, help="Of pricing.toml instead.")
+@click.option("--pricing", is_flag=True, help="For pricing.toml instead.")
 def _schema(pricing: bool) -> None:
     """Print the JSON Schema of meterline.toml, for editors that complete TOML."""
     show_json(json_schema() if pricing else schema())

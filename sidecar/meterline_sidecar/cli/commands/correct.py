@@ -28,7 +28,9 @@ PARTS: Final = ("quantities", "properties")
 )
 @event_filters
 @click.option("--source", metavar="TEXT", help="Only what this sender sent over HTTP.")
-@click.option("--external-id", metavar="TEXT", help="Only under this id of its sender.")
+@click.option(
+    "--external-id", metavar="TEXT", help="Only with this id from its sender."
+)
 @click.option("--meter", metavar="NAME", help="Only events that this meter counts.")
 @period_option("Only of this billing period, such as 2026-10 or `last`.")
 @click.option(
@@ -40,8 +42,8 @@ PARTS: Final = ("quantities", "properties")
     "changes",
     metavar="NAME=VALUE",
     multiple=True,
-    help="What the events should have said: subject=, time=, quantities.NAME= or"
-    " properties.NAME=. Without it, they are void.",
+    help="What the events should have contained: subject=, time=, quantities.NAME= or"
+    " properties.NAME=. Without it, they are voided.",
 )
 @click.option(
     "--add",
@@ -50,12 +52,12 @@ PARTS: Final = ("quantities", "properties")
     multiple=True,
     help="Add a quantity that was never recorded, with --subject and --at.",
 )
-@click.option("--at", metavar="TIME", help="When what is added was used.")
-@click.option("--revert", metavar="ID", type=int, help="Take this correction back.")
+@click.option("--at", metavar="TIME", help="When the added quantity was used.")
+@click.option("--revert", metavar="ID", type=int, help="Revert this correction.")
 @click.option("--list", "is_list", is_flag=True, help="List corrections.")
 @click.option("--reason", help="Why; it is kept.")
-@click.option("--key", help="Your own name of it: under the same key, it is made once.")
-@click.option("--dry-run", is_flag=True, help="Only show what it would come to.")
+@click.option("--key", help="Your own name for it: with the same key, it is made once.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would change.")
 @daemon_options
 def command(
     config_path: Path | None,
@@ -68,8 +70,8 @@ def command(
 ) -> None:
     """Make events void, change what they say, or add usage.
 
-    No event is changed: a correction is kept beside them, with its reason and author,
-    and can be taken back. What final invoices come to since is billed on the next ones.
+    No event is changed: a correction is kept next to them, with its reason and author,
+    and can be reverted. Differences to final invoices are billed on the next ones.
 
     \b
     meterline correct --event 17 --reason "a test" --dry-run

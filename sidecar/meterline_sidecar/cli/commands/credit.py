@@ -16,27 +16,27 @@ from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
 @click.argument("customer")
 @click.argument("amount", required=False)
 @click.option("--reason", help="Why; it is kept.")
-@click.option("--currency", help="Of the amount; that of their plan by default.")
+@click.option(
+    "--currency", help="The currency of the amount; by default that of their plan."
+)
 @click.option("--prepaid", is_flag=True, help="The customer has paid it in advance.")
 @click.option(
     "--title",
-    help="What invoices call it, for the customer to read; by default what it is and its"
-    " day, such as Prepaid credit of 3 November 2026.",
+    help="Its name on invoices, for the customer; by default its kind and day, such as"
+    " Prepaid credit of 3 November 2026.",
 )
 @click.option("--starts", metavar="DAY", help="The first day on which it pays.")
 @click.option("--expires", metavar="DAY", help="The last day on which it pays.")
 @click.option(
     "--priority",
     type=click.IntRange(0, 1_000),
-    help="Which pays first: the lower one. 100 by default.",
+    help="The lowest pays first. 100 by default.",
 )
 @click.option(
     "--key",
-    help="Your own name of it: granted again under the same key, it counts once.",
+    help="Your own name for it: granted again with the same key, it counts once.",
 )
-@click.option(
-    "--end", metavar="ID", type=int, help="Let this credit pay for nothing more."
-)
+@click.option("--end", metavar="ID", type=int, help="Stop using this credit.")
 @daemon_options
 def command(
     config_path: Path | None,
@@ -51,8 +51,8 @@ def command(
 ) -> None:
     """Grant a customer a credit, or show what is left of theirs.
 
-    With AMOUNT, CUSTOMER is granted so much: it pays for the invoices that become final
-    next, until nothing is left of it. Without, their credits are listed.
+    With AMOUNT, CUSTOMER is granted a credit, which pays for the invoices that become
+    final next, until it is used up. Without, their credits are listed.
     """
     if amount is not None and end is not None:
         raise click.UsageError("--end goes without an amount")

@@ -33,23 +33,27 @@ OWNERS: Final = {"file": "the files", "api": "the API"}
 def command() -> None:
     """List customers, and change those whom the API looks after.
 
-    A customer has one owner: the files name them, or they were added here.
+    Each customer has one owner: the files, or the API and these commands.
     """
 
 
 def _fields(function: F) -> F:
     """Add what can be said about a customer to a command."""
     for name, kind, text in (
-        ("--from", DAY, "From which day plan, subjects, time zone and anchor hold."),
+        (
+            "--from",
+            DAY,
+            "The day from which plan, subjects, time zone and anchor apply.",
+        ),
         ("--stripe-customer", str, "Their ID at Stripe: cus_..."),
         ("--ends", DAY, "The last day to bill."),
         ("--starts", DAY, "The first day to bill."),
         ("--anchor", DAY, "A day on which a billing period begins."),
         ("--time-zone", str, "An IANA name such as Europe/Berlin."),
-        ("--locale", str, "How amounts and days are written for them, such as de-DE."),
-        ("--email", str, "Where invoices go; an empty text: nowhere."),
-        ("--tax-id", str, "Their tax id, as it is to stand on documents."),
-        ("--plan", str, "A plan of the price list; an empty text: none."),
+        ("--locale", str, "How amounts and dates are written for them, such as de-DE."),
+        ("--email", str, "Where invoices go; empty: nowhere."),
+        ("--tax-id", str, "Their tax id as it appears on documents."),
+        ("--plan", str, "A plan of the price list; empty: none."),
         ("--name", str, "Their name on documents."),
     ):
         metavar = "DAY" if kind is DAY else "TEXT"
@@ -58,9 +62,9 @@ def _fields(function: F) -> F:
         ("--address", "A line of their address; repeat it for each."),
         (
             "--beside",
-            "A plan beside it, such as addon, addon:2026-11-10 or"
+            "A further plan, such as addon, addon:2026-11-10 or"
             " addon:2026-11-10:2026-12-31 with its first and last day; repeat it for"
-            " each; an empty text: none.",
+            " each; empty: none.",
         ),
         ("--subject", "A subject or a pattern such as key_*; repeat it for each."),
     ):
@@ -73,7 +77,7 @@ def _fields(function: F) -> F:
 @command.command("list")
 @daemon_options
 def list_customers(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """List all customers, with who looks after them."""
+    """List all customers with their owners."""
     with Client.find(url, config_path) as client:
         pages = client.pages("/v1/customers", CustomerPage)
         found = [customer for page in pages for customer in page.customers]
@@ -108,8 +112,8 @@ PRICES = click.option(
     "prices_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Prices of their own: a file with [[override]] tables as in pricing.toml,"
-    " without `customer`; an empty one: those of the plan.",
+    help="Their own prices: a file with [[override]] tables as in pricing.toml,"
+    " without `customer`; an empty file: those of the plan.",
 )
 
 
@@ -121,7 +125,7 @@ PRICES = click.option(
 def add(
     config_path: Path | None, url: str | None, is_json: bool, customer: str, **said: Any
 ) -> None:
-    """Add CUSTOMER, who is not there yet."""
+    """Add CUSTOMER, who must not exist yet."""
     body = NewCustomer(id=customer, **_said(said))
     with Client.find(url, config_path) as client:
         made = client.send("POST", "/v1/customers", CustomerChanged, body)
@@ -136,7 +140,7 @@ def add(
 def change(
     config_path: Path | None, url: str | None, is_json: bool, customer: str, **said: Any
 ) -> None:
-    """Change CUSTOMER; what is not given stays as it is."""
+    """Change CUSTOMER; what you do not give stays as it is."""
     fields = CustomerFields(**_said(said))
     with Client.find(url, config_path) as client:
         client.get(_path(customer), ShownCustomer)  # or it would be added
@@ -170,14 +174,13 @@ def end(
     "--owner",
     type=click.Choice(list(OWNERS)),
     required=True,
-    help="Who looks after them from now on: the files, which must name them, or the "
-    "API.",
+    help="The new owner: the files, which must name them, or the API.",
 )
 @daemon_options
 def adopt(
     config_path: Path | None, url: str | None, is_json: bool, customer: str, owner: str
 ) -> None:
-    """Give CUSTOMER over to the files or to the API."""
+    """Make the files or the API the owner of CUSTOMER."""
     with Client.find(url, config_path) as client:
         made = client.post(f"{_path(customer)}/adopt", CustomerChanged, owner=owner)
     _tell(made, is_json=is_json)

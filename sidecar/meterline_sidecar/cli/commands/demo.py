@@ -38,7 +38,7 @@ TIMEOUT_S: Final = 300.0  # a machine that needs longer shall say so
 def command(keep: bool) -> None:
     """Run a worked example, from requests to an invoice.
 
-    144,000 requests of three customers.
+    144,000 requests from three customers.
 
     Starts a sidecar and two worker processes of a small API in a temporary directory,
     shows what was counted, what it costs and what Stripe would be told, and ends.

@@ -32,9 +32,9 @@ MARKS: Final[dict[Verdict, tuple[str, str]]] = {
 def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
     """Look for anything that could be wrong, and say what to do about it.
 
-    At the sidecar, its files and their modes, the disk, the clock, SQLite, spools, gaps
-    and backups. Exits with 3 while anything needs a person: a warning or an error.
-    docs/problems.md says of each code what it means.
+    Checks the sidecar, its files and their modes, the disk, the clock, SQLite, spools,
+    gaps and backups. Exits with 3 while anything needs a person: a warning or an error.
+    docs/problems.md explains each code.
     """
     config = read_config(config_path)
     status = _status(config_path, url)

@@ -16,20 +16,20 @@ from meterline_sidecar.web.answers.edges import EdgeList
 def command() -> None:
     """List the edges of a centre; adopt or retire one.
 
-    An edge is a sidecar on another host that sends its events to this one, or what they
-    come to.
+    An edge is a sidecar on another host that forwards its events, or their usage, to
+    this one.
     """
 
 
 @command.command("list")
 @daemon_options
 def list_edges(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """List all edges, and how they stand.
+    """List all edges and their states.
 
-    "complete to" is the time before which all of an edge's events are here: no period
-    that ends later is closed, unless the edge is retired or its gap accepted. "in files
-    to" is up to when its raw events lie in files of the archive, too. "lost" is how many
-    events of its workers were lost or refused.
+    "complete to" is the time before which all of an edge's events are here; no period
+    that ends later is closed, unless the edge is retired or its gap is accepted. "in
+    files to" is the time up to which its raw events are also in files of the archive.
+    "lost" is how many events of its workers were lost or refused.
     """
     with Client.find(url, config_path) as client:
         found = client.get("/v1/edges", EdgeList)
@@ -43,10 +43,10 @@ def list_edges(config_path: Path | None, url: str | None, is_json: bool) -> None
 def adopt(
     config_path: Path | None, url: str | None, is_json: bool, edge: str, reason: str
 ) -> None:
-    """Take the ledger that comes as EDGE for what it is.
+    """Accept the ledger that now connects as EDGE.
 
-    For an edge that is refused because an old backup was put back on its host, or that
-    was retired and comes back. It sends all that its ledger has; what is here already
+    For an edge that is refused because an old backup was restored on its host, or that
+    was retired and comes back. It sends everything in its ledger; what is already here
     does not count again.
     """
     _decide(url, config_path, f"{edge}/adopt", reason, is_json=is_json)
@@ -59,10 +59,10 @@ def adopt(
 def retire(
     config_path: Path | None, url: str | None, is_json: bool, edge: str, reason: str
 ) -> None:
-    """Note that EDGE does not come back.
+    """Record that EDGE will not come back.
 
-    It holds up no period any more, and is refused if it comes. What it had not sent is
-    given up.
+    It no longer holds up any period, and is refused if it connects. What it had not
+    sent is given up.
     """
     _decide(url, config_path, f"{edge}/retire", reason, is_json=is_json)
 

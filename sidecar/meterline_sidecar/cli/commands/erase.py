@@ -23,11 +23,11 @@ bytes once in 64 KiB, one of three in 16 MiB."""
     "--also",
     multiple=True,
     metavar="WORD",
-    help="Another word that leads to the same person, such as an e-mail address; it is"
-    " replaced in texts. Can be given several times.",
+    help="Another word that identifies the same person, such as an e-mail address; it"
+    " is replaced in texts. Repeat it for each.",
 )
 @click.option("--reason", required=True, help="Why; it is kept, without the name.")
-@click.option("--dry-run", is_flag=True, help="Only say what holds the name.")
+@click.option("--dry-run", is_flag=True, help="Only show what holds the name.")
 @click.option("--yes", is_flag=True, help="Do not ask for the name once more.")
 @daemon_options
 def command(
@@ -42,10 +42,10 @@ def command(
 ) -> None:
     """Take the name of a SUBJECT out of the ledger, for good.
 
-    A random alias takes its place, in events, terms, texts, names that senders gave, what
-    was refused, and files of the archive. Events, usage, invoices and both chains stay as
-    they are, and `meterline verify` proves that nothing else was changed. There is no way
-    back. What stays is told with where it stands.
+    A random alias takes its place in events, terms, texts, names given by senders,
+    refused events, and files of the archive. Events, usage, invoices and both chains
+    stay, and `meterline verify` proves that nothing else was changed. There is no way
+    back. The answer lists what stays, and where.
     """
     if not dry_run and not yes:
         typed = click.prompt(

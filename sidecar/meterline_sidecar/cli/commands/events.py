@@ -40,8 +40,8 @@ PAGE_EVENTS: Final = 1_000
 @click.option(
     "--at-edges",
     is_flag=True,
-    help="At a centre: show the events of edges that forward usage, out of the files"
-    " that they wrote, and those in no file yet, for which they are asked.",
+    help="At a centre: show the events of edges that forward usage, from the files"
+    " that they wrote, and from the edges themselves if they are in no file yet.",
 )
 @click.option(
     "--edge", metavar="EDGE", help="With --at-edges: only those of this edge."
@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Show the raw events behind the usage.
 
-    In the order in which the sidecar learned of them; those of edges edge by edge.
+    In the order in which the sidecar learned of them; events of edges, edge by edge.
     """
     if at_edges:
         if filters.pop("where") is not None:

@@ -52,19 +52,19 @@ ADDED_UP: Final = ("count", "sum")
     "--events",
     "form",
     type=click.Choice(["jsonl", "csv"]),
-    help="Print the events that LINE was counted from, all of them and no others.",
+    help="Print exactly the events that LINE was counted from.",
 )
 @click.option(
     "--late",
     is_flag=True,
-    help="With --events, of a final invoice: those that came later in place of those"
+    help="With --events, for a final invoice: those that came later instead of those"
     " that it counts.",
 )
 @click.option(
     "--at-edges",
     is_flag=True,
-    help="With --events: those of edges that forward usage, out of the files that they"
-    " wrote and as they tell them, in place of what came here.",
+    help="With --events: the raw events of edges that forward usage, from their files"
+    " and from the edges themselves, instead of what arrived here.",
 )
 @daemon_options
 def command(
@@ -81,10 +81,10 @@ def command(
 ) -> None:
     """Show how an invoice came about, down to the events.
 
-    For each line of the invoice with that NUMBER, or of a CUSTOMER's for a period, or
-    for LINE alone, by its name or its number on the invoice: how it was priced, what
-    its meter counts, on which days and by which subjects it was used; then the events
-    of the period, and where the ledger's chains have them.
+    For the invoice with NUMBER, or a CUSTOMER's for a period: how each line, or only
+    LINE (its name or position), was priced, what its meter counts, and the usage by day
+    and subject; then the events of the period, and where the ledger's chains record
+    them.
     """
     if form is None and (late or at_edges):
         raise click.UsageError("--late and --at-edges go with --events")

@@ -39,8 +39,9 @@ def command() -> None:
     """Read events from a file, at once or put aside first.
 
     `meterline import FILE` counts them at once. With --stage NAME they are put aside:
-    `diff` shows what they would change, `commit` counts them, and `discard` throws them
-    away. Run again after it was cut off, it goes on where it was; nothing counts twice.
+    `diff` shows what they would change, `commit` counts them, and `discard` deletes
+    them. After an interruption, run the same command again: it continues, and nothing
+    counts twice.
     """
 
 
@@ -106,7 +107,7 @@ def read(
 @command.command("list")
 @daemon_options
 def list_imports(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """List imports, the newest first, with what became of them."""
+    """List imports with their states, the newest first."""
     with Client.find(url, config_path) as client:
         pages = list(client.pages("/v1/imports", ImportPage))
     found = [one for page in pages for one in page.page]
@@ -134,9 +135,9 @@ def list_imports(config_path: Path | None, url: str | None, is_json: bool) -> No
 def diff(config_path: Path | None, url: str | None, is_json: bool, name: str) -> None:
     """Show what committing NAME would change.
 
-    Which events would count, whose usage of which month they would change, and what
-    periods would come to. Of a period that is final, the difference would be an
-    adjustment on the next invoice.
+    Which events would count, whose usage of which month they would change, and the new
+    amounts of periods. For a final period, the difference would be an adjustment on the
+    next invoice.
     """
     with Client.find(url, config_path) as client:
         found = client.get_work(f"{path_of(name)}/diff", ImportDiff)
@@ -176,8 +177,8 @@ def diff(config_path: Path | None, url: str | None, is_json: bool, name: str) ->
 def commit(config_path: Path | None, url: str | None, is_json: bool, name: str) -> None:
     """Count what was put aside as NAME.
 
-    The sidecar goes on by itself, also when this command is interrupted. Exits with 3
-    when something was left out.
+    The sidecar continues by itself, even if this command is interrupted. Exits with 3
+    if something was left out.
     """
     path = path_of(name)
     with Client.find(url, config_path) as client:
@@ -192,7 +193,7 @@ def commit(config_path: Path | None, url: str | None, is_json: bool, name: str) 
 def discard(
     config_path: Path | None, url: str | None, is_json: bool, name: str
 ) -> None:
-    """Throw away what was put aside as NAME."""
+    """Delete what was put aside as NAME."""
     with Client.find(url, config_path) as client:
         found = client.post(f"{path_of(name)}/discard", ShownImport)
     if is_json:

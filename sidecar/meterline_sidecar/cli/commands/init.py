@@ -27,9 +27,9 @@ PLACES: Final = re.compile(r"^(?=(?:socket|database|spool_dir) = )", re.MULTILIN
 def command(directory: Path) -> None:
     """Write a first meterline.toml and pricing.toml.
 
-    Into DIRECTORY, or here. Asks nothing and overwrites nothing. The ledger gets a
-    place of its own beside them, unless this host has one for all: METERLINE_STATE_DIR
-    or /var/lib/meterline. The HTTP API gets port 8270, or the next that is free here.
+    Into DIRECTORY, or this one. Asks nothing and overwrites nothing. The ledger goes
+    next to them, unless this host has a shared place: METERLINE_STATE_DIR or
+    /var/lib/meterline. The HTTP API gets port 8270, or the next free one.
     """
     paths = {name: directory / name for name in NAMES}
     if found := [str(path) for path in paths.values() if path.exists()]:

@@ -66,47 +66,49 @@ def _file(kind: str, text: str) -> Callable[[F], F]:
 @click.option(
     "--credit",
     metavar="AMOUNT",
-    help="Credit so much of an invoice, taxes included, by its NUMBER, under a number "
-    "of its own.",
+    help="Issue a credit note of this amount, taxes included, for the invoice with"
+    " NUMBER.",
 )
-@click.option("--sent", is_flag=True, help="Note that the customer has the invoice.")
+@click.option("--sent", is_flag=True, help="Record that the customer has the invoice.")
 @click.option(
     "--paid",
     metavar="AMOUNT",
-    help="Record a payment of an invoice; of a part, or of all that is left of it.",
+    help="Record a payment of part or all of what is left of an invoice.",
 )
 @click.option(
     "--refund",
     metavar="AMOUNT",
-    help="Record that so much was given back, or never came.",
+    help="Record that this amount was given back, or never arrived.",
 )
 @click.option("--on", "day", metavar="DAY", help="When it was paid; today by default.")
-@click.option("--reference", help="What the bank says of the payment.")
+@click.option("--reference", help="The bank's reference for the payment.")
 @click.option(
     "--key",
-    help="Your own name of the payment: recorded again under the same key, it counts "
-    "once.",
+    help="Your own name for the payment: recorded again with the same key, it counts"
+    " once.",
 )
-@click.option("--currency", help="Of the payment; that of the invoice by default.")
+@click.option(
+    "--currency", help="The currency of the payment; by default that of the invoice."
+)
 @click.option(
     "--uncollectible",
     is_flag=True,
-    help="Note that nobody expects the invoice to be paid.",
+    help="Record that the invoice is not expected to be paid.",
 )
 @click.option(
     "--void",
     is_flag=True,
-    help="Take the invoice back whole: what is left of it is credited, and its period "
-    "can be invoiced again.",
+    help="Take the invoice back completely: what is left of it is credited, and its"
+    " period can be invoiced again.",
 )
-@click.option("--reason", help="Why; it is kept, and stands on a credit note.")
+@click.option("--reason", help="Why; it is kept, and shown on a credit note.")
 @_file("pdf", "Write the document as a PDF. Needs the extra `pdf`.")
-@_file("html", "Write the document as HTML in which all stands that it needs.")
+@_file("html", "Write the document as a self-contained HTML file.")
 @_file("csv", "Write the document as CSV: its lines, charges, taxes and adjustments.")
 @click.option(
     "--appendix",
     is_flag=True,
-    help="Of a document: with the usage behind it, by day and by group.",
+    help="For a document: include the usage behind it, by day and by group.",
 )
 @daemon_options
 def command(
@@ -126,9 +128,9 @@ def command(
 ) -> None:
     """Show an invoice, write it to a file, or say what became of it.
 
-    The document of a NUMBER such as INV-0001; or what a CUSTOMER owes for a billing
-    month, and why. An invoice becomes final, and is then sent, paid, given up, credited
-    or void: one of these at a time.
+    Shows the document with a NUMBER such as INV-0001, or what a CUSTOMER owes for a
+    billing period, and why. The options that record something (--finalize, --sent,
+    --paid and so on) are used one at a time.
     """
     if finalize and period is None:
         raise click.UsageError("--finalize needs --period, such as 2026-10")

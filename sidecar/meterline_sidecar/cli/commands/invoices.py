@@ -45,21 +45,21 @@ UNKNOWN: Final = ""
 @click.command()
 @click.option("--customer", metavar="ID", help="Only this customer's.")
 @period_option(
-    "Only of this billing period, or of all that begin in a month or a year: 2026-11-23,"
-    " 2026-11, 2026, `current` or `last`.",
+    "Only for this billing period, or for all that begin in a month or a year:"
+    " 2026-11-23, 2026-11, 2026, `current` or `last`.",
     takes_year=True,
 )
 @click.option(
     "--state",
     type=click.Choice(get_args(DocumentState)),
-    help="Only invoices that are so.",
+    help="Only invoices in this state.",
 )
 @click.option(
     "--kind",
     type=click.Choice(get_args(DocumentKind)),
     help="Only invoices, or only credit notes.",
 )
-@click.option("--limit", type=click.IntRange(1), help="At most so many, the newest.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many, the newest.")
 @click.option(
     "--csv",
     "csv_path",
@@ -78,9 +78,8 @@ def command(
 ) -> None:
     """List final invoices and credit notes, the newest first.
 
-    With what each comes to, before and after taxes, how it stands, what is left to pay,
-    and how far Stripe is told. What is not final yet has no number:
-    `meterline invoice CUSTOMER` shows it.
+    With the amount of each before and after taxes, its state, what is left to pay, and
+    its state at Stripe. Drafts have no number: `meterline invoice CUSTOMER` shows them.
     """
     with Client.find(url, config_path) as client:
         found = list(_read(client, limit, filters))

@@ -18,8 +18,9 @@ from meterline_sidecar.web.answers.late import LatePage, ShownLate
 def command() -> None:
     """Show late usage that is not billed by itself; accept or reject it.
 
-    Of a meter with `late = "report"`, events that come when their period is final wait
-    for a person. All others are billed on the next invoice, as an adjustment.
+    For a meter with `late = "report"`, events that arrive after their period became
+    final wait for a person. All others are billed on the next invoice, as an
+    adjustment.
     """
 
 
@@ -29,7 +30,7 @@ def command() -> None:
 def list_late(
     config_path: Path | None, url: str | None, is_json: bool, customer: str | None
 ) -> None:
-    """List late usage, the newest first, with what became of it."""
+    """List late usage with its state, the newest first."""
     with Client.find(url, config_path) as client:
         found = [
             one

@@ -28,8 +28,8 @@ LOOK_S: Final = 0.5
 def command() -> None:
     """Count what a meter measured again.
 
-    A meter that is new or changed counts so from then on, and what was counted stays as
-    it was counted. This changes that on purpose.
+    A new or changed meter applies from then on, and earlier counts stay. This command
+    changes them on purpose.
     """
 
 
@@ -39,7 +39,7 @@ def command() -> None:
     "--from",
     "since",
     metavar="DAY",
-    help="Count again from this day in UTC on, such as 2026-11-01. Default: from the"
+    help="Count again from this day in UTC, such as 2026-11-01. Default: from the"
     " beginning.",
 )
 @click.option(
@@ -47,17 +47,17 @@ def command() -> None:
     "reason",
     metavar="REASON",
     default="",
-    help="Also change what periods come to that are final. The difference is billed on"
-    " the next invoices, and the ledger keeps the reason.",
+    help="Also change the amounts of final periods. The differences are billed on the"
+    " next invoices, and the ledger keeps the reason.",
 )
 @click.option(
-    "--apply", is_flag=True, help="Do it. Without it, show what would change."
+    "--apply", is_flag=True, help="Do it, instead of showing what would change."
 )
 @click.option(
     "--no-wait", is_flag=True, help="With --apply: do not wait until it is counted."
 )
 @click.option(
-    "--discard", metavar="REASON", help="Give up what was begun and is not complete."
+    "--discard", metavar="REASON", help="Abandon recounts that are not complete."
 )
 @daemon_options
 def rebuild(
@@ -71,13 +71,12 @@ def rebuild(
     no_wait: bool,
     discard: str | None,
 ) -> None:
-    """Count all events again by what METER measures now.
+    """Count all events again by METER's current definition.
 
-    Without --apply it only shows whose usage would change, and what their periods
-    would come to. With it, a second count begins beside the first, which is read until
-    the second has caught up: so invoices show the numbers of before until then. The
-    sidecar goes on by itself, also when this command is interrupted, and after a
-    restart.
+    Without --apply, only shows whose usage would change, and the new amounts of their
+    periods. With it, a second count starts; until it has caught up, everything,
+    including invoices, uses the first one. The sidecar continues by itself if this
+    command is interrupted, and after a restart.
     """
     if discard is not None and (apply or since or reason):
         raise click.UsageError("--discard goes alone")

@@ -83,7 +83,8 @@ def show_row(
 @click.option(
     "--certain",
     is_flag=True,
-    help="Retry even if in doubt: you know that Stripe has not counted this row.",
+    help="Retry even if in doubt, because you know that Stripe has not counted this"
+    " row.",
 )
 @daemon_options
 def retry(
@@ -112,7 +113,9 @@ def drop(
 
 @command.command()
 @click.argument("number")
-@click.option("--retry", is_flag=True, help="Let what is held of it go again.")
+@click.option(
+    "--retry", is_flag=True, help="Retry calls of this invoice that are held."
+)
 @daemon_options
 def invoice(
     config_path: Path | None, url: str | None, is_json: bool, number: str, retry: bool

@@ -47,7 +47,7 @@ EXPECTED: Final = (
 @click.option(
     "--at",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="Use the plan of this day; its newest version by default.",
+    help="Use the plan's version of this day; the newest by default.",
 )
 @click.option(
     "--curve",
@@ -66,7 +66,7 @@ EXPECTED: Final = (
     "--beside",
     multiple=True,
     metavar="PLAN",
-    help="A plan that is had beside it, such as an add-on; repeat it for each.",
+    help="A further plan, such as an add-on; repeat it for each.",
 )
 @click.option(
     "--pricing",
@@ -89,8 +89,8 @@ def command(
 ) -> None:
     """Show what quantities cost under a plan.
 
-    Tier by tier, and without a sidecar or any usage.
-    For example: meterline quote starter api_calls=120000
+    Tier by tier, without a sidecar or any usage. For example: meterline quote starter
+    api_calls=120000
     """
     if svg_path is not None and curve_meter is None:
         raise click.UsageError("--svg draws the curve of a meter; add --curve METER")

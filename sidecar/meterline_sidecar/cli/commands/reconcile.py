@@ -31,7 +31,8 @@ def command(
 ) -> None:
     """Compare the ledger with Stripe's own totals.
 
-    By customer and meter, where what was in doubt is settled; and invoice by invoice, line by line. Exits with 3 if anything does not match, or can only be billed by hand.
+    Compares customers and meters, which settles what was in doubt, and invoices line by
+    line. Exits with 3 if anything does not match, or can only be billed by hand.
     """
     with Client.find(url, config_path) as client:
         answer = client.post(

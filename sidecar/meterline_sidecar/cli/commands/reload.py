@@ -20,12 +20,12 @@ from meterline_sidecar.web.answers.reload import Reloaded
 @click.option(
     "--into-final",
     metavar="REASON",
-    help="Let changes reach into periods that are final; the reason is kept.",
+    help="Let changes reach into final periods; the reason is kept.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 @clock_option(
-    "Where no sidecar runs, go by the time in this file instead of this"
-    " machine's, as `meterline run --clock` does.",
+    "If no sidecar runs, use the time in this file instead of this machine's, as"
+    " `meterline run --clock` does.",
 )
 @daemon_options
 def command(
@@ -38,9 +38,10 @@ def command(
 ) -> None:
     """Have the sidecar read its files again.
 
-    Says what changes, from when, and what periods come to by that. Mistakes change
-    nothing. SIGHUP does the same as this command. With --into-final no sidecar needs
-    to run: files that reach into what is final would be refused at its start.
+    Shows what changes, from when, and how that affects the amounts of periods. Files
+    with mistakes change nothing. SIGHUP does the same. With --into-final, no sidecar
+    needs to run, because it would refuse files that reach into final periods at its
+    start.
     """
     try:
         with Client.find(url, config_path) as client:

@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Report to Stripe now, or show what would be sent.
 
-    Closed hours go into the outbox, and what is due is sent, without waiting.
+    Puts closed hours into the outbox, and sends what is due without waiting.
     """
     with Client.find(url, config_path) as client:
         if dry_run:

@@ -30,9 +30,9 @@ ON_SERVER: Final = (
 def command(backup: Path, config_path: Path | None, is_json: bool) -> None:
     """Put a backup in the place of the ledger, and say what is missing since.
 
-    The sidecar must be stopped. BACKUP is verified first; the ledger that was there is
-    put aside. Nothing is billed until you have accepted what is missing, with `meterline
-    verify --accept`.
+    The sidecar must be stopped. BACKUP is verified first, and the existing ledger is
+    set aside. Nothing is billed until you accept what is missing with `meterline verify
+    --accept`.
     """
     config = read_settings(config_path)
     restored = _restore(config, backup, quiet=is_json)

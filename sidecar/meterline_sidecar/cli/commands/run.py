@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 def command(config_path: Path | None, clock_path: Path | None) -> None:
     """Run the sidecar.
 
-    It runs until SIGTERM or Ctrl-C. SIGHUP has it read its files again, as `meterline
-    reload` does.
+    It runs until SIGTERM or Ctrl-C. On SIGHUP it reads its files again, like `meterline
+    reload`.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it runs, and can reload
     to_stderr = logging.StreamHandler()

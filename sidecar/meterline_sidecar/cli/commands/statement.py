@@ -25,8 +25,7 @@ def command(
     """Show a customer's invoices, credit notes and payments, and what is owed.
 
     What CUSTOMER owes after each of them, by currency, the oldest first, and how long
-    what is left of invoices is overdue; written as they are used to, where they or the
-    seller have a locale.
+    unpaid amounts are overdue; written in their locale, or the seller's, if there is one.
     """
     with Client.find(url, config_path) as client:
         path = f"/v1/customers/{quote(customer, safe='')}/statement"

@@ -36,8 +36,8 @@ def command() -> None:
 def plan(config_path: Path | None, clock_path: Path | None, is_json: bool) -> None:
     """Show what is missing at Stripe; change nothing.
 
-    Plans, prices and meters are those that the ledger has agreed to; before there is
-    a ledger, those of the files.
+    Uses the plans, prices and meters in the ledger, or those in the files if there is
+    no ledger yet.
 
     Exits with 3 if there is a problem that `apply` cannot solve.
     """

@@ -26,8 +26,8 @@ from meterline_sidecar.files import LedgerFiles
 def command() -> None:
     """Create, list and revoke tokens for the HTTP API.
 
-    They are kept beside the database, so the sidecar need not run. A running one
-    applies a change from the next request on; other centres of the same ledger a
+    They are kept next to the database, so the sidecar need not run. A running sidecar
+    applies a change from the next request on; other centres of the same ledger follow a
     few seconds later.
     """
 
@@ -40,20 +40,20 @@ def command() -> None:
     default="status",
     show_default=True,
     help="status: health only. read: also usage and prices. write: also changes."
-    " ingest: send events, and nothing else. edge: an edge sends on what it took in, and"
-    " nothing else.",
+    " ingest: send events, and nothing else. edge: for an edge to forward its events,"
+    " and nothing else.",
 )
 @click.option(
     "--source",
     metavar="NAME",
-    help="With --scope ingest: the only source that it may send events of.",
+    help="With --scope ingest: the only source whose events it may send.",
 )
 @CONFIG
 @JSON
 def create(
     config_path: Path | None, is_json: bool, name: str, scope: str, source: str | None
 ) -> None:
-    """Make a token called NAME, and show it once."""
+    """Create a token called NAME, and show it once."""
     made = _tokens(config_path).create(
         name, cast("Scope", scope), now_ms=SystemClock().now_ms(), source=source
     )
@@ -114,7 +114,7 @@ def portal(
     ttl: str,
     url: bool,
 ) -> None:
-    """Print a token for a customer's page; it opens that page only."""
+    """Print a token for a customer's portal; it opens that page only."""
     config = read_settings(config_path)
     if not asyncio.run(is_agreed_with(config, customer)):
         _check_written(read_config(config_path), customer)

@@ -57,7 +57,7 @@ def command(
 ) -> None:
     """Show which workers, customers and routes are busy.
 
-    Their rates, again and again.
+    Refreshes their rates repeatedly.
     """
     with Client.find(url, config_path) as client, until_interrupted():
         for i, activity in enumerate(_watch(client, interval), start=1):

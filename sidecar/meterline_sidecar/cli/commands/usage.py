@@ -45,7 +45,7 @@ def command(
 ) -> None:
     """Show usage by customer.
 
-    Of every meter, this month or in any span.
+    For every meter, in this month or any span.
     """
     with Client.find(url, config_path) as client:
         answer = read_usage(client, customer=customer, **span)

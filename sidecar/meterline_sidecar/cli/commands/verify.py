@@ -34,26 +34,25 @@ from meterline_sidecar.store.port import LedgerReader
 @click.option(
     "--accept",
     is_flag=True,
-    help="Accept the ledger as it is: end the alarm and bill again. The sidecar must "
-    "be stopped.",
+    help="Accept the ledger as it is: end the alarm and resume billing. The sidecar"
+    " must be stopped.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the chain where an interrupted verification was. What was "
-    "verified by then is not looked at again; usage is added up from the beginning.",
+    help="Continue with the chain where an interrupted verification stopped. What was"
+    " already verified is not read again; usage is added up from the beginning.",
 )
 @click.option(
     "--without-archive",
     is_flag=True,
-    help="Do not read the files that old events left for: only what is in the ledger"
-    " is compared.",
+    help="Do not read the files of the archive: compare only what is in the ledger.",
 )
 @click.option(
     "--invoices",
     is_flag=True,
-    help="Also compute each final invoice again, from the events, and compare it with"
-    " what is kept. Takes about as long as counting all events.",
+    help="Also compute each final invoice again from the events, and compare it with"
+    " the stored one. Takes about as long as counting all events.",
 )
 def command(
     config_path: Path | None,
@@ -66,9 +65,9 @@ def command(
     """Prove that the ledger has not been changed.
 
     Recomputes the chain over all events, and compares all usage, invoices, terms, who
-    pays for whom and what Stripe was told with what they must be. Works beside a
-    running sidecar. Exits with 3 when something is not as it was written, and names
-    the first batch that differs. Reads the files that old events left for, too.
+    pays for whom and what Stripe was told with what they should be. The sidecar may be
+    running. Exits with 3 if anything differs from what was written, and names the first
+    batch that differs. Also reads the files of the archive.
     """
     config = read_settings(config_path)
     report, alarm = asyncio.run(

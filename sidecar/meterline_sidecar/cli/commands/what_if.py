@@ -44,7 +44,7 @@ ZERO = Decimal(0)
 @click.option(
     "--at",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="Use its plans of this day; their newest versions by default.",
+    help="Use the versions of its plans on this day; the newest by default.",
 )
 @PERIOD
 @daemon_options
@@ -58,8 +58,8 @@ def command(
 ) -> None:
     """Show what every customer would pay under other prices.
 
-    For a period, and nothing is changed. Shows who would pay what, the largest increase first. Exits with 3 where somebody
-    had to be left out.
+    For a period, without changing anything; the largest increase first. Exits with 3 if
+    a customer had to be left out.
     """
     prices = read_prices(prices_path)
     day = None if at is None else at.date()
