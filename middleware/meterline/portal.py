@@ -25,6 +25,10 @@ KEY_BYTES_MIN: Final = 32
 TOKEN_CHARS_MAX: Final = 2_000
 AUDIENCE: Final = "meterline-portal"
 HEADER: Final = {"alg": "HS256", "typ": "JWT"}
+BROKEN: Final = (
+    "this link is not whole, or not right: a program may have cut it off on its way; copy"
+    " all of it into the address bar of your browser"
+)
 
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
 
@@ -90,21 +94,26 @@ def portal_customer(token: str, *, key: bytes, now_s: int) -> str:
     """
     body, dot, signature = token.rpartition(".")
     if not dot or len(token) > TOKEN_CHARS_MAX or not token.isascii():
-        raise InvalidToken("this is not a valid link")
+        raise InvalidToken(BROKEN)
     try:
         given = _decode(signature)
         if not hmac.compare_digest(_signature(body, _checked(key)), given):
-            raise InvalidToken("this link is not valid")
+            raise InvalidToken(BROKEN)
         header, _, payload = body.partition(".")
         algorithm = msgspec.json.decode(_decode(header), type=_Header).alg
         claims = msgspec.json.decode(_decode(payload), type=Claims)
     except (msgspec.DecodeError, ValueError) as error:
-        raise InvalidToken("this is not a valid link") from error
+        raise InvalidToken(BROKEN) from error
     if algorithm != HEADER["alg"] or claims.aud != AUDIENCE:
-        raise InvalidToken("this link is not valid for this page")
+        raise InvalidToken("this link is for another page")
     # Also a key that leaked for a moment makes no link that lasts.
-    if claims.exp - claims.iat > TTL_S_MAX or claims.iat > now_s + SKEW_S:
-        raise InvalidToken("this token lasts too long")
+    if claims.exp - claims.iat > TTL_S_MAX:
+        raise InvalidToken("this link was made to last for more than a day")
+    if claims.iat > now_s + SKEW_S:
+        raise InvalidToken(
+            "this link is not valid yet, as the clock is wrong where it was made or here:"
+            " try it again in a few minutes"
+        )
     if now_s >= claims.exp:
         raise InvalidToken("this link has expired: ask for a new one")
     return claims.sub

@@ -144,6 +144,22 @@ subjects = ["{backwards}"]
     assert f'value="{backwards}"' in looked.text
 
 
+async def test_what_programs_add_to_a_link_changes_no_page(web: Web) -> None:
+    await web.ship(event())
+    for path in PAGES:
+        mark = "&" if "?" in path else "?"
+        plain = await web.http.get(path, headers=HTML)
+        added = await web.http.get(
+            f"{path}{mark}utm_source=chat&fbclid=x&fbclid=y", headers=HTML
+        )
+        assert (plain.status_code, added.status_code) == (200, 200), path
+
+    for path in ("/v1/events", "/v1/customers", "/v1/invoices/INV-1.pdf"):
+        refused = await web.http.get(f"{path}?utm_source=chat")
+        assert refused.status_code == 400, path
+        assert "utm_source" in refused.json()["detail"]
+
+
 async def test_a_mistake_in_the_address_gets_a_page_with_words(web: Web) -> None:
     for path, status in (
         ("/nowhere", 404),

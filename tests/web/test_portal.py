@@ -21,6 +21,7 @@ from meterline.portal import (
     portal_token,
     read_portal_key,
 )
+from meterline_sidecar.web.view.render import portal_refused_page
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE, SIDECAR, meterline
 from tests.web.conftest import OpenWeb, Web, configure
@@ -30,6 +31,12 @@ LOCKED = SIDECAR + "require_token = true\n"
 NOW_S = NOON_MS // 1000
 KEY = b"k" * KEY_BYTES_MIN
 HTML = {"Accept": "text/html"}
+GET_PAGES = [
+    "/portal",
+    "/portal/usage.json",
+    "/portal/usage.csv",
+    "/portal/groups.csv",
+]
 TWO = (
     METERLINE
     + """
@@ -191,8 +198,11 @@ async def test_nobody_sees_another_customer_however_they_ask(
                     transport=transport, base_url="http://localhost"
                 ) as client:
                     answer = await client.get(path, params=params, headers=headers)
-                is_plain = params == {"token": mine} or ("period" in params and headers)
-                tries.append((path, path in PORTAL and bool(is_plain), answer))
+                # What is added names nobody: it is not looked at.
+                is_mine = params.get("token") == mine or (
+                    "period" in params and headers
+                )
+                tries.append((path, path in PORTAL and bool(is_mine), answer))
 
     for path, shows_mine, answer in tries:
         assert "Globex" not in answer.text
@@ -201,7 +211,7 @@ async def test_nobody_sees_another_customer_however_they_ask(
             assert is_acmes(path, answer)
         else:
             assert answer.status_code in (307, 400, 401, 404)
-    assert sum(shows_mine for _, shows_mine, _ in tries) == len(PORTAL) * 5
+    assert sum(shows_mine for _, shows_mine, _ in tries) == len(PORTAL) * 11
 
 
 @pytest.mark.parametrize(("mode", "next_unit"), [("restart", "0"), ("continue", "0.2")])
@@ -291,6 +301,100 @@ async def test_without_a_good_token_the_page_says_so_and_no_more(
             assert "acme" not in (html.text + api.text).lower()
 
 
+@pytest.mark.parametrize("path", GET_PAGES)
+async def test_what_programs_add_to_a_link_is_not_looked_at(
+    open_web: OpenWeb, path: str
+) -> None:
+    async with open_web(meterline=TWO) as web:
+        token = token_of(web, "acme")
+        plain = await web.http.get(path, params={"token": token}, headers=HTML)
+        added = (
+            f"token={token}&utm_source=mail&fbclid=x&utm_source=again&customer=globex"
+        )
+        same = await web.http.get(f"{path}?{added}", headers=HTML)
+        twice = await web.http.get(f"{path}?token={token}&token={token}", headers=HTML)
+        api = await web.http.get("/v1/usage?utm_source=mail")
+
+    assert (plain.status_code, same.status_code) == (200, 200)
+    assert same.text == plain.text
+    assert twice.status_code == 400
+    assert api.status_code == 400
+    assert "utm_source" in api.json()["detail"]
+
+
+@pytest.mark.parametrize("path", GET_PAGES)
+@pytest.mark.parametrize(
+    "behind",
+    [".", ")", ">", "%3E", "%22", "*", "_", "',", ").", "%E2%80%9D", "%0A", "-x"],
+)
+async def test_what_stands_behind_a_link_in_a_text_is_no_part_of_it(
+    open_web: OpenWeb, path: str, behind: str
+) -> None:
+    async with open_web(meterline=TWO, sidecar=LOCKED) as web:
+        token = token_of(web, "acme")
+        whole = await web.http.get(f"{path}?token={token}", headers=HTML)
+        with_more = await web.http.get(f"{path}?token={token}{behind}", headers=HTML)
+
+    assert with_more.status_code == 200
+    assert with_more.text == whole.text  # its own links have the token alone
+
+
+async def test_a_link_that_was_cut_off_says_that_it_may_have_been(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=TWO, sidecar=LOCKED) as web:
+        token = token_of(web, "acme")
+        for length in range(1, len(token)):
+            answer = await web.http.get(f"/portal?token={token[:length]}", headers=HTML)
+            assert answer.status_code == 401
+            assert "may have cut it off" in answer.text
+            assert "ask whoever gave it to you for a new one" in answer.text
+        without = await web.http.get("/portal?token", headers=HTML)
+
+    assert without.status_code == 401
+    assert "Open this page with the link you were given." in without.text
+
+
+async def test_an_old_link_says_that_it_has_expired_whatever_stands_behind_it(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=TWO, sidecar=LOCKED) as web:
+        key = web.parts.portal_key
+        old = portal_token("acme", key=key, ttl_s=60, now_s=NOW_S - 61)
+        gone = token_of(web, "vanished")
+        early = portal_token("acme", key=key, now_s=NOW_S + 120)
+        said = [
+            (await web.http.get(f"/portal?token={token}.", headers=HTML)).text
+            for token in (old, gone, early)
+        ]
+
+    assert "This link has expired: ask for a new one." in said[0]
+    assert "This link is for an account that is no longer here." in said[1]
+    assert "This link is not valid yet" in said[2]
+
+
+async def test_a_link_opens_as_often_and_by_whomever_it_is_opened(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=TWO, sidecar=LOCKED) as web:
+        params = {"token": token_of(web, "acme")}
+        looked = await web.http.head("/portal", params=params)  # a scanner of mails
+        fetched = await web.http.get("/portal", params=params)  # which takes anything
+        old = {"cookie": "meterline_token=revoked", **HTML}
+        opened = [
+            await web.http.get("/portal", params=params, headers=headers)
+            for headers in (HTML, HTML, old, {"sec-fetch-site": "cross-site", **HTML})
+        ]
+        slash = await web.http.get("/portal/", params=params, headers=HTML)
+
+    assert looked.status_code == 200
+    for answer in (fetched, *opened):
+        assert answer.status_code == 200
+        assert "Acme Corp" in answer.text
+        assert "set-cookie" not in answer.headers
+    assert slash.status_code in (200, 307)
+
+
 async def test_a_customer_whose_page_fails_sees_nothing_of_the_operators(
     open_web: OpenWeb,
 ) -> None:
@@ -298,7 +402,7 @@ async def test_a_customer_whose_page_fails_sees_nothing_of_the_operators(
         mine = token_of(web, "acme")
         wrong = [
             await web.http.get("/portal", params={"token": mine, **more}, headers=HTML)
-            for more in ({"period": "2026-13"}, {"meter": "none"}, {"utm_source": "m"})
+            for more in ({"period": "2026-13"}, {"meter": "none"}, {"period": "m" * 20})
         ]
         others = [
             await web.http.get("/portal/nothing", headers=HTML),
@@ -307,6 +411,7 @@ async def test_a_customer_whose_page_fails_sees_nothing_of_the_operators(
             await web.http.get("/portal", params={"token": "x" * 3000}, headers=HTML),
         ]
 
+    assert "There is nothing here: open the link that you were given." in others[0].text
     for answer in wrong:
         assert answer.status_code == 400
         assert f'<a href="/portal?token={mine}">Your usage now</a>' in answer.text
@@ -316,6 +421,13 @@ async def test_a_customer_whose_page_fails_sees_nothing_of_the_operators(
         assert "This page cannot be opened" in answer.text
         assert 'href="/customers"' not in answer.text
         assert "Overview" not in answer.text
+
+
+def test_a_customer_is_told_nothing_of_what_is_wrong_with_the_sidecar() -> None:
+    page = portal_refused_page(503, "/var/lib/meterline/meterline.db is gone")
+
+    assert "meterline.db" not in page
+    assert "Your usage cannot be shown at the moment" in page
 
 
 def test_the_command_makes_a_token_that_the_sidecar_takes(tmp_path: Path) -> None:

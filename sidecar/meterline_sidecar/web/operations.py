@@ -170,13 +170,14 @@ def read_query(
     kind: type[S],
     *,
     path_names: frozenset[str] = frozenset(),
-    keeps_empty: bool = True,
+    is_page: bool = False,
 ) -> S:
     """Return the parameters of a request.
 
     Args:
         path_names: those that stand in the path and not behind the question mark.
-        keeps_empty: ``False`` where a form sends what nobody filled in.
+        is_page: whether people open it: what a form sends and nobody filled in is left
+            out, and so is what is not known, as mail and chat programs add to links.
 
     Raises:
         BadRequest: one is wrong, not known, or given more than once.
@@ -186,9 +187,11 @@ def read_query(
         if name in given:
             raise BadRequest(f"{name[:50]} is given more than once")
         if name not in kind.__struct_fields__:
+            if is_page:
+                continue
             known = set(kind.__struct_fields__) - path_names
             raise BadRequest(unknown("parameter", name[:50], known))
-        if value or keeps_empty:
+        if value or not is_page:
             given[name] = value
     try:
         return msgspec.convert(given, kind, strict=False)

@@ -24,7 +24,7 @@ async def alerts(request: Request) -> Response:
     kept = {name: form[name] for name in ("customer", "is_open") if form[name]}
 
     async def read() -> dict[str, Any]:
-        query = read_query(request, AlertsQuery, keeps_empty=False)
+        query = read_query(request, AlertsQuery, is_page=True)
         page = await list_alerts(parts, replace(query, limit=PAGE_ALERTS))
         return {
             "alerts": page.alerts,

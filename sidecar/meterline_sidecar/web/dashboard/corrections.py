@@ -49,7 +49,7 @@ class RevertForm(ReasonForm, frozen=True, kw_only=True):
 async def corrections(request: Request) -> Response:
     """Answer a page of corrections."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, CorrectionsPageQuery, keeps_empty=False)
+    query = read_query(request, CorrectionsPageQuery, is_page=True)
     page = await list_corrections(
         parts, CorrectionsQuery(after=query.after, limit=PAGE)
     )

@@ -71,7 +71,7 @@ class CustomerPageQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def customers(request: Request) -> Response:
     """Answer the list of customers."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, CustomersPageQuery, keeps_empty=False)
+    query = read_query(request, CustomersPageQuery, is_page=True)
     start = (query.page - 1) * PAGE
     if query.q:
         found = await _matching(parts, query)
@@ -124,12 +124,7 @@ async def _matching(parts: Parts, query: CustomersPageQuery) -> list[Customer]:
 async def customer(request: Request) -> Response:
     """Answer one customer: usage, draft invoice, earlier periods."""
     parts: Parts = request.app.state.parts
-    query = read_query(
-        request,
-        CustomerPageQuery,
-        path_names=frozenset(("customer",)),
-        keeps_empty=False,
-    )
+    query = read_query(request, CustomerPageQuery, is_page=True)
     shown = find_customer(parts, query.customer)
     now_ms = parts.clock.now_ms()
     statement, why_not = None, ""
@@ -218,12 +213,7 @@ class ExplainPageQuery(ExplainQuery, frozen=True, kw_only=True):
 
 async def explain(request: Request) -> Response:
     """Answer how an invoice came about."""
-    query = read_query(
-        request,
-        ExplainPageQuery,
-        path_names=frozenset(("customer",)),
-        keeps_empty=False,
-    )
+    query = read_query(request, ExplainPageQuery, is_page=True)
     parts: Parts = request.app.state.parts
     found = await explain_invoice(parts, query)
     raw = None

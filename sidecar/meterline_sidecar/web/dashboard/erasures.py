@@ -43,7 +43,7 @@ class EraseForm(msgspec.Struct, frozen=True, kw_only=True):
 
 async def erasures(request: Request) -> Response:
     """Answer a page of names that were erased."""
-    query = read_query(request, ErasuresPageQuery, keeps_empty=False)
+    query = read_query(request, ErasuresPageQuery, is_page=True)
     return await _page(request, before=query.before)
 
 

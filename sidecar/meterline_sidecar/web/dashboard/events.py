@@ -56,9 +56,7 @@ async def events(request: Request) -> Response:
     form = typed(request, EventsPageQuery)
 
     async def read() -> dict[str, Any]:
-        return await _found(
-            parts, read_query(request, EventsPageQuery, keeps_empty=False)
-        )
+        return await _found(parts, read_query(request, EventsPageQuery, is_page=True))
 
     kept = {name: text for name, text in form.items() if text and name != "before"}
     context = {"query": form, "kept": kept, "kinds": KINDS}
@@ -105,7 +103,7 @@ async def _found(parts: Parts, query: EventsPageQuery) -> dict[str, Any]:
 async def event(request: Request) -> Response:
     """Answer one event whole."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, EventQuery, path_names=frozenset(("event",)))
+    query = read_query(request, EventQuery, is_page=True)
     whole = await get_event(parts, query)
     context = {"whole": whole, "may_write": may_write(request)}
     return render(request, "event.html", context)

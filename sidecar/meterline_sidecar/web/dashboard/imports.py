@@ -81,7 +81,7 @@ class ImportForm(msgspec.Struct, frozen=True, kw_only=True):
 async def imports(request: Request) -> Response:
     """Answer a page of imports."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, ImportsPageQuery, keeps_empty=False)
+    query = read_query(request, ImportsPageQuery, is_page=True)
     page = await list_imports(parts, ImportsQuery(after=query.after, limit=PAGE))
     return render(
         request,
@@ -98,9 +98,7 @@ async def imports(request: Request) -> Response:
 async def one_import(request: Request) -> Response:
     """Answer one import whole; what it would change, where that is asked for."""
     parts: Parts = request.app.state.parts
-    query = read_query(
-        request, ImportPageQuery, path_names=frozenset(("name",)), keeps_empty=False
-    )
+    query = read_query(request, ImportPageQuery, is_page=True)
     shown = await get_import(parts, ImportQuery(name=query.name))
     diff = None
     if query.diff is not None and shown.state == "staged":

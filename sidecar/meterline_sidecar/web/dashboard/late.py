@@ -43,7 +43,7 @@ class LateForm(msgspec.Struct, frozen=True, kw_only=True):
 async def late(request: Request) -> Response:
     """Answer a page of late usage."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, LatePageQuery, keeps_empty=False)
+    query = read_query(request, LatePageQuery, is_page=True)
     page = await list_late(
         parts, LateQuery(after=query.after, limit=PAGE, customer=query.customer)
     )

@@ -40,7 +40,7 @@ class RetryQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def outbox(request: Request) -> Response:
     """Answer a page of the outbox."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, OutboxQuery, keeps_empty=False)
+    query = read_query(request, OutboxQuery, is_page=True)
     states = STATES if query.state is None else (query.state,)
     stripe = await read_health(parts.stripe)
     async with parts.database.reading() as tx:

@@ -30,7 +30,7 @@ class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def overview(request: Request) -> Response:
     """Answer the first page."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, OverviewQuery, keeps_empty=False)
+    query = read_query(request, OverviewQuery, is_page=True)
     state = await read_status(parts)
     meters = charted_of_all(parts)
     meter = find_meter(meters, query.meter)

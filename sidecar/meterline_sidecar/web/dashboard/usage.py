@@ -40,9 +40,7 @@ async def usage(request: Request) -> Response:
     form = typed(request, UsagePageQuery)
 
     async def read() -> dict[str, Any]:
-        return await _found(
-            parts, read_query(request, UsagePageQuery, keeps_empty=False)
-        )
+        return await _found(parts, read_query(request, UsagePageQuery, is_page=True))
 
     context = {
         "query": form,

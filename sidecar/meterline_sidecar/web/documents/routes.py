@@ -56,7 +56,7 @@ async def invoices(request: Request) -> Response:
     kept = {name: form[name] for name in names if form[name]}
 
     async def read() -> dict[str, Any]:
-        query = read_query(request, DocumentsQuery, keeps_empty=False)
+        query = read_query(request, DocumentsQuery, is_page=True)
         found = await list_documents(parts, replace(query, limit=PAGE_DOCUMENTS))
         return {
             "documents": found.documents,
@@ -70,7 +70,7 @@ async def invoices(request: Request) -> Response:
 
 async def invoice(request: Request) -> Response:
     """Answer one document, as it is printed."""
-    shown, query = await _read(request)
+    shown, query = await _read(request, is_page=True)
     parts: Parts = request.app.state.parts
     with written_for(parts.locale_of(shown.customer)):
         return render(
@@ -159,9 +159,11 @@ async def pdf_file(request: Request) -> Response:
     return _file(request, made, "application/pdf", shown, "pdf")
 
 
-async def _read(request: Request) -> tuple[DocumentAnswer, DocumentQuery]:
+async def _read(
+    request: Request, *, is_page: bool = False
+) -> tuple[DocumentAnswer, DocumentQuery]:
     parts: Parts = request.app.state.parts
-    query = read_query(request, DocumentQuery, path_names=IN_PATH, keeps_empty=False)
+    query = read_query(request, DocumentQuery, path_names=IN_PATH, is_page=is_page)
     async with snapshot(parts.database) as (tx, at):
         return await read_document(parts, tx, at, query), query
 

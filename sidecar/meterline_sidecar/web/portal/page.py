@@ -6,12 +6,14 @@ a customer.
 
 import csv
 import io
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
@@ -34,6 +36,9 @@ from meterline_sidecar.web.view.series import find_meter
 
 GROUPS_SHOWN: Final = 20  # on the page; the CSV has all
 
+_TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{43}", re.ASCII)
+"""A token; a signature has 43 letters, and what stands behind these is no part of it."""
+
 
 class PortalQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What a customer may choose: the time and the meter, never the customer."""
@@ -52,7 +57,7 @@ def _for_the_customer(show: Show) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         parts: Parts = request.app.state.parts
         try:
-            query = read_query(request, PortalQuery, keeps_empty=False)
+            query = _query(request)
             customer = _customer(request, parts, query)
             response = await show(request, parts, customer, query)
         except InvalidToken as error:
@@ -65,6 +70,21 @@ def _for_the_customer(show: Show) -> Callable[[Request], Awaitable[Response]]:
         return response
 
     return handle
+
+
+def _query(request: Request) -> PortalQuery:
+    """Return what is asked for, by a link as it was sent.
+
+    What reads a link in a text takes the full stop or the bracket behind it along.
+    """
+    query = read_query(request, PortalQuery, is_page=True)
+    return query if query.token is None else replace(query, token=_alone(query.token))
+
+
+def _alone(token: str) -> str:
+    """Return a token without what follows it."""
+    found = _TOKEN.match(token)
+    return token if found is None else found[0]
 
 
 def _customer(request: Request, parts: Parts, query: PortalQuery) -> Customer:
@@ -82,14 +102,14 @@ def _customer(request: Request, parts: Parts, query: PortalQuery) -> Customer:
         portal_customer(token, key=parts.portal_key, now_s=now_s)
     )
     if found is None:
-        raise InvalidToken("this customer no longer exists")
+        raise InvalidToken("this link is for an account that is no longer here")
     return found
 
 
 def _refused(request: Request, status: int, detail: str) -> Response:
     if not takes_pages(request.headers):
         return problem(status, detail)
-    token = request.query_params.get("token", "")
+    token = _alone(request.query_params.get("token", ""))
     back = f"/portal?{urlencode({'token': token})}" if token and status != 401 else ""
     return HTMLResponse(portal_refused_page(status, detail, back=back), status)
 

@@ -278,9 +278,17 @@ def refused_page(status: int, detail: str, path: str) -> str:
 def portal_refused_page(status: int, detail: str, *, back: str = "") -> str:
     """Return the page for a customer who cannot be shown theirs.
 
+    What is wrong with the sidecar is its operator's affair, and so is what its API has.
+
     Args:
+        status: of the answer.
+        detail: what a program is told.
         back: where their own page is.
     """
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        detail = "your usage cannot be shown at the moment: try again in a few minutes"
+    elif status == HTTPStatus.NOT_FOUND:
+        detail = "there is nothing here: open the link that you were given"
     template = environment().get_template("portal_refused.html")
     return template.render(status=status, detail=detail, back=back)
 
