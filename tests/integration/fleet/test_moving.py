@@ -165,6 +165,7 @@ async def test_a_ledger_that_has_lived_moves_to_a_server_and_back(
     async with alone(moved) as host:
         await live(host)
         before = await told(host)
+        number = host.parts.drain.whose.ledger
     tables = columns_of(file)
     rows = await tables_of(file, tables)
 
@@ -177,6 +178,7 @@ async def test_a_ledger_that_has_lived_moves_to_a_server_and_back(
     async with alone(stayed) as host:
         await january(host)
     async with moved.centre(WORDS, pricing=CALLS) as host:
+        assert host.parts.drain.whose.ledger == number
         assert await told(host) == before
         await january(host)
         before = await told(host)
@@ -193,6 +195,7 @@ async def test_a_ledger_that_has_lived_moves_to_a_server_and_back(
         await february(host)
         wanted = await told(host)
     async with moved.single("back", WORDS, pricing=CALLS) as host:
+        assert host.parts.drain.whose.ledger == number
         assert await told(host) == before
         await february(host)
         assert await told(host) == wanted

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ledger.chain import ledger_number
+from tests.integration.ingest.test_whose import left_by_a_worker
 from tests.integration.ledger.test_backup_and_doctor import said, ship
 from tests.sidecar_process import SidecarProcess, until
 
@@ -46,6 +49,23 @@ def test_a_restore_says_what_is_missing_and_bills_nothing_until_it_is_accepted(
     said(sidecar, "verify", "--accept")
     with sidecar:
         assert "ledger_not_trusted" not in problems(sidecar)
+
+
+def test_a_restored_ledger_takes_what_dead_workers_had_begun_to_send_it(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    number = ledger_number(LedgerFiles(sidecar.database).key.read_bytes())
+    ours = left_by_a_worker(sidecar.spool_dir, ledger=number)
+    anothers = left_by_a_worker(sidecar.spool_dir, ledger=number + 1)
+    for path in tmp_path.glob("meterline.db*"):
+        path.unlink()  # the key as well: that of the backup is put back
+
+    said(sidecar, "restore", str(tmp_path / "copy.db"))
+
+    with sidecar:
+        until(lambda: not ours.exists())
+        until(lambda: "spools_of_another_ledger" in problems(sidecar))
+    assert anothers.exists()
 
 
 def test_a_restore_puts_the_ledger_that_was_there_aside(
