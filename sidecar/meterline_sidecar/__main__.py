@@ -1,10 +1,19 @@
 """Runs the command line: ``meterline``, or ``python -m meterline_sidecar``."""
 
+import os
+import signal
 import sys
+from typing import Final
+
+TERMINATED: Final = 128 + signal.SIGTERM  # as a shell says it
 
 
 def main() -> None:
     """Run the command line, or say what is missing when only the app side is here."""
+    if os.getpid() == 1:
+        # The first process of a container is sent no signal that it does not handle:
+        # until the sidecar runs, a stop would wait for the end of its grace.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
         from meterline_sidecar.cli.main import main as run
     except ModuleNotFoundError as error:

@@ -4,7 +4,9 @@ What the sidecar itself finds wrong is told as ``/status`` has it; what only a l
 outside can find has a code of the same list.
 """
 
+import grp
 import os
+import pwd
 import shutil
 import sqlite3
 import stat
@@ -106,13 +108,31 @@ def _files(config: Config) -> Iterator[Check]:
             # For the eye only: whoever is first to need it makes it.
             yield _problem(name, found("file_missing", text, action=""))
             continue
-        mode = stat.S_IMODE(path.stat().st_mode)
+        at = path.stat()
+        mode = stat.S_IMODE(at.st_mode)
+        if is_ours_alone(at):
+            allowed |= stat.S_IWGRP
         if excess := mode & 0o777 & ~allowed:
             text = f"{path} has mode {mode:04o}, which allows {excess:04o} too much"
             action = f"chmod {mode & allowed:04o} {quote(str(path))}"
             yield _problem(name, found("file_open_to_others", text, action=action))
         else:
             yield Check(name, "ok", f"{path} has mode {mode:04o}")
+
+
+def is_ours_alone(at: os.stat_result) -> bool:
+    """Whether a file is root's and of our group, which no other user is in.
+
+    So are volumes of Kubernetes, whose mode this user cannot change.
+    """
+    if at.st_uid != 0 or at.st_gid != os.getegid():
+        return False
+    users = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == at.st_gid}
+    try:
+        members = grp.getgrgid(at.st_gid).gr_mem
+    except KeyError:
+        members = []
+    return not members and users <= {os.geteuid()}
 
 
 def _told(status: Status | None, *codes: Code) -> bool:

@@ -31,10 +31,20 @@ def make_directories(config: Config) -> None:
     for key, folder in folders.items():
         with _explained(folder, key):
             folder.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-    if sidecar.allowed_uids and not sidecar.spool_dir.exists():
+    if sidecar.allowed_uids:
         with _explained(sidecar.spool_dir, "spool_dir"):
-            sidecar.spool_dir.mkdir()
-            sidecar.spool_dir.chmod(SHARED_DIRECTORY_MODE)
+            _share(sidecar.spool_dir)
+
+
+def _share(folder: Path) -> None:
+    """Make a directory for its group, also where an app of this user made it first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(exist_ok=True)
+    if folder.stat().st_uid == os.geteuid():  # else its owner has decided
+        folder.chmod(SHARED_DIRECTORY_MODE)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The daemon as a process: how it starts, stops, and keeps others out."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,34 @@ def test_it_says_so_when_the_time_is_rehearsed(tmp_path: Path) -> None:
         assert any(
             "rehearsal clock" in problem["text"] for problem in status["problems"]
         )
+
+
+FIRST_PROCESS = """
+import os, signal, sys, time, types
+pid = os.getpid()
+os.getpid = lambda: 1
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as a first process has it
+slow = types.ModuleType("meterline_sidecar.cli.main")
+def main():
+    os.kill(pid, signal.SIGTERM)
+    time.sleep(0.1)
+    print("went on")
+slow.main = main
+sys.modules[slow.__name__] = slow
+from meterline_sidecar.__main__ import main
+main()
+"""
+
+
+def test_the_first_process_of_a_container_ends_when_it_is_told_to_while_it_starts() -> (
+    None
+):
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_PROCESS],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+    assert (done.returncode, done.stdout) == (143, ""), done.stderr

@@ -8,6 +8,7 @@ import pytest
 
 from meterline import Meter
 from tests.integration.ledger.test_backup_and_doctor import said
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import SIDECAR, SidecarProcess
 
 SHARED = SIDECAR + "allowed_uids = [65_534]\n"
@@ -66,3 +67,16 @@ def test_a_sidecar_for_other_users_makes_a_spool_for_its_group(tmp_path: Path) -
             if check["name"] == "spools" and check["verdict"] == "warning"
         )
         assert warning["advice"] == f"chmod 2770 {sidecar.spool_dir}"
+
+
+def test_a_spool_that_an_app_of_its_own_user_made_first_is_for_its_group_as_well(
+    tmp_path: Path,
+) -> None:
+    sidecar = SidecarProcess(tmp_path, sidecar=SHARED)
+    with Meter(socket=sidecar.socket, spool_dir=sidecar.spool_dir) as meter:
+        meter.record("n", 1)
+        assert sidecar.spool_dir.stat().st_mode & 0o7777 == 0o750
+        with sidecar:
+            assert sidecar.spool_dir.stat().st_mode & 0o7777 == 0o2770
+            meter.close(timeout_s=PATIENCE_S)
+            sidecar.until_counted(1)
