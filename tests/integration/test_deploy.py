@@ -203,7 +203,7 @@ def test_promtool_accepts_the_alert_rules_and_tries_them() -> None:
     assert PROMTOOL is not None
     prometheus = DEPLOY / "prometheus"
 
-    assert "11 rules found" in run(
+    assert "12 rules found" in run(
         PROMTOOL, "check", "rules", str(prometheus / "alerts.yml")
     )
     assert "SUCCESS" in run(

@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -22,6 +23,10 @@ class Group(NamedTuple):
     gr_mem: list[str]
 
 
+def known(members: list[str]) -> Callable[[int], Group]:
+    return lambda _gid: Group(members)
+
+
 def a_volume(*, owner: int = 0, group: int = GROUP) -> os.stat_result:
     return os.stat_result((stat.S_IFDIR | 0o2775, 0, 0, 1, owner, group, 0, 0, 0, 0))
 
@@ -30,9 +35,9 @@ def a_volume(*, owner: int = 0, group: int = GROUP) -> os.stat_result:
 def user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: GROUP)
     monkeypatch.setattr(os, "getegid", lambda: GROUP)
-    known = [User(0, 0), User(GROUP, GROUP)]
-    monkeypatch.setattr(pwd, "getpwall", lambda: known)
-    monkeypatch.setattr(grp, "getgrgid", lambda _gid: Group([]))
+    users = [User(0, 0), User(GROUP, GROUP)]
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
+    monkeypatch.setattr(grp, "getgrgid", known([]))
 
 
 def test_a_volume_of_roots_is_ours_alone_where_nobody_else_is_of_its_group() -> None:
@@ -53,9 +58,9 @@ def test_it_is_also_where_the_group_has_no_name(
 def test_it_is_not_where_others_are_of_the_group(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(grp, "getgrgid", lambda _gid: Group(["www-data"]))
+    monkeypatch.setattr(grp, "getgrgid", known(["www-data"]))
     of_a_member = is_ours_alone(a_volume())
-    monkeypatch.setattr(grp, "getgrgid", lambda _gid: Group([]))
+    monkeypatch.setattr(grp, "getgrgid", known([]))
     monkeypatch.setattr(pwd, "getpwall", lambda: [User(33, GROUP)])
 
     assert not of_a_member
