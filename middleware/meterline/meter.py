@@ -2,7 +2,6 @@
 
 import atexit
 import logging
-import operator
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
@@ -96,6 +95,9 @@ class Meter:
 
     def __init__(self, **options: Unpack[MeterOptions]) -> None:
         self.options: Options = resolve(**options)
+        self._begin()
+
+    def _begin(self) -> None:
         self.complaints = Complaints()
         self.failed = 0
         self.excluded = 0
@@ -336,7 +338,7 @@ class Meter:
             self._forget()
         if is_last:
             shipper.close()
-        self._ended = _sum(self._ended, _since(before, shipper.spool.reader.counts))
+        self._ended = self._ended.plus(shipper.spool.reader.counts.since(before))
 
     def __enter__(self) -> Self:
         return self
@@ -348,6 +350,15 @@ class Meter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a copy begins with: what is open belongs to this one alone."""
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Begin as another meter with the same options, here or in another process."""
+        self.__dict__.update(state)
+        self._begin()
 
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
@@ -361,7 +372,7 @@ class Meter:
         shipper = self.shipper
         counts = self._ended
         if shipper is not None:
-            counts = _sum(counts, _since(self._before, shipper.spool.reader.counts))
+            counts = counts.plus(shipper.spool.reader.counts.since(self._before))
         return Stats(
             **counts._asdict(),
             failed=self.failed,
@@ -371,14 +382,6 @@ class Meter:
             spool=shipper.spool.kind if shipper else "",
             is_connected=shipper is not None and shipper.is_connected,
         )
-
-
-def _sum(some: Counts, others: Counts) -> Counts:
-    return Counts(*map(operator.add, some, others))
-
-
-def _since(before: Counts, now: Counts) -> Counts:
-    return Counts(*map(operator.sub, now, before))
 
 
 def _after_fork() -> None:

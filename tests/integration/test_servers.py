@@ -313,6 +313,48 @@ meter.close(timeout_s=10)
     assert spool_directories(tmp_path / "spool") == []
 
 
+def test_a_copy_of_a_meter_is_another_one_with_the_same_options(
+    tmp_path: Path, sidecar: FakeSidecar
+) -> None:
+    code = """
+import copy, os, pickle, meterline
+meter = meterline.Meter(app_name="ours")
+meter.record("n", 1)
+meter.failed, meter._retry_at_s = 7, 1e12
+copies = [copy.copy(meter), copy.deepcopy(meter), pickle.loads(pickle.dumps(meter))]
+if os.fork() == 0:
+    for number, each in enumerate(copies, 2):
+        each.record("n", number)
+        assert each.stats.failed == 0
+    for each in copies:
+        each.close(timeout_s=10)
+    os._exit(0)
+os.wait()
+copies[0].record("n", 5)
+for each in [meter, *copies]:
+    each.close(timeout_s=10)
+"""
+    where = {
+        "METERLINE_SOCKET": str(tmp_path / "s"),
+        "METERLINE_SPOOL_DIR": str(tmp_path / "spool"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **where},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    found = sorted((event.quantities or {})["n"] for event in sidecar.events)
+    assert found == [1, 2, 3, 4, 5]
+    assert {ledger.hellos[0].app for ledger in sidecar.ledgers.values()} == {"ours"}
+    assert len(sidecar.ledgers) == 2
+    assert all(ledger.is_closed for ledger in sidecar.ledgers.values())
+    assert done.stderr == ""
+
+
 def test_a_child_that_lives_on_does_not_keep_its_parents_spool_locked(
     tmp_path: Path, sidecar: FakeSidecar
 ) -> None:

@@ -6,6 +6,7 @@ drops the lock with the process, however that ends.
 """
 
 import mmap
+import operator
 import os
 import stat
 from contextlib import suppress
@@ -53,6 +54,14 @@ class Counts(NamedTuple):
     """All, with those that were dropped."""
     dropped: int
     acked: int
+
+    def plus(self, more: "Counts") -> "Counts":
+        """Return all of both."""
+        return Counts(*map(operator.add, self, more))
+
+    def since(self, before: "Counts") -> "Counts":
+        """Return what has come since ``before``."""
+        return Counts(*map(operator.sub, self, before))
 
 
 class ProducerFile:
