@@ -214,6 +214,74 @@ def test_no_page_is_wider_than_a_narrow_screen(
             assert width <= NARROW, path
 
 
+EDGES: Final = """
+    const light = (color) => color.match(/[0-9.]+/g).slice(0, 3).map(Number)
+        .map((part) => part / 255)
+        .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0.05);
+    return [...document.querySelectorAll("input:not([type=hidden]), select")].map((field) => {
+        const edge = light(getComputedStyle(field).borderTopColor);
+        const card = light(getComputedStyle(field.closest(".card")).backgroundColor);
+        return Math.max(edge, card) / Math.min(edge, card);
+    });
+"""
+"""The contrast of the edge of each field to what it stands on."""
+
+
+def test_where_a_field_is_can_be_seen(live: LiveSidecar, chrome: WebDriver) -> None:
+    for is_dark in (False, True):
+        with seen_as(chrome, is_dark=is_dark):
+            chrome.get(f"{live.url}/customers/acme")
+            edges = chrome.execute_script(EDGES)
+
+            assert edges
+            assert min(edges) >= 3  # WCAG 1.4.11
+
+
+def test_a_date_has_room_for_its_year(live: LiveSidecar, chrome: WebDriver) -> None:
+    chrome.set_window_size(1280, 900)
+    for path in ("/customers/acme", "/invoices/INV-0001"):
+        chrome.get(f"{live.url}{path}")
+        has, needs = chrome.execute_script(
+            "const field = document.querySelector('[type=date]');"
+            "const has = field.offsetWidth;"
+            "field.style.width = 'max-content';"
+            "return [has, field.offsetWidth]"
+        )
+        assert has >= needs, path
+    chrome.set_window_size(1440, 1000)
+
+
+def in_view(chrome: WebDriver, css: str) -> bool:
+    """Say whether the last such element is seen whole, without moving its table."""
+    found: bool = chrome.execute_script(
+        "const element = [...document.querySelectorAll(arguments[0])].at(-1);"
+        "const card = element.closest('.card').getBoundingClientRect();"
+        "const seen = element.getBoundingClientRect();"
+        "return seen.width > 0 && seen.left >= card.left && seen.right <= card.right",
+        css,
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "css", "width"),
+    [
+        ("/customers/payer", "[aria-labelledby=account] tbody td", 1280),
+        ("/invoices", "#rows tbody td", NARROW),
+        ("/close", "#months tbody td", NARROW),
+    ],
+)
+def test_what_it_comes_to_is_in_view(
+    live: LiveSidecar, chrome: WebDriver, path: str, css: str, width: int
+) -> None:
+    with seen_as(chrome, width=width):
+        chrome.get(f"{live.url}{path}")
+
+        assert "$" in texts(chrome, css)[-1]
+        assert in_view(chrome, css)
+
+
 CUT_ON_PAPER: Final = """
     const width = document.documentElement.clientWidth;
     const shown = (element) => element.getClientRects().length > 0;
