@@ -646,6 +646,34 @@ def test_who_was_logged_out_meanwhile_logs_in_beside_it_and_loses_nothing(
     assert "a long reason, by write" in text(chrome, "main")
 
 
+def test_who_has_logged_out_and_goes_back_sees_no_page(
+    scene: Scene, chrome: WebDriver
+) -> None:
+    enter(scene, chrome, "/customers/umbrella")
+    assert text(chrome, "h1") == "Umbrella Health"
+    send(chrome, ".about")
+
+    chrome.back()
+
+    wait_until(
+        chrome, lambda driver: "/login?next=/customers/umbrella" in driver.current_url
+    )
+
+
+def test_a_page_that_a_browser_kept_is_asked_for_again(
+    scene: Scene, chrome: WebDriver
+) -> None:
+    enter(scene, chrome, "/customers/umbrella")
+    key = "return document.querySelector('main [name=once]')?.value"
+    before = chrome.execute_script(key)
+
+    chrome.execute_script(  # as it comes to a page that was kept, on going back to it
+        "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
+    )
+
+    wait_until(chrome, lambda driver: driver.execute_script(key) not in (None, before))
+
+
 def test_what_cannot_be_sent_again_is_told_on_its_page(
     scene: Scene, chrome: WebDriver
 ) -> None:

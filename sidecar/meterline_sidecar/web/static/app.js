@@ -275,7 +275,12 @@
     if (event.target.classList.contains("sent")) event.preventDefault();
     event.target.classList.add("sent");
   });
-  addEventListener("pageshow", () => document.querySelectorAll(".sent").forEach((form) => form.classList.remove("sent")));
+  // Safari shows what it kept of a page, also to who has logged out since, and with the
+  // keys of forms that were sent; the others ask for it again.
+  addEventListener("pageshow", (event) => {
+    document.querySelectorAll(".sent").forEach((form) => form.classList.remove("sent"));
+    if (event.persisted) location.reload();
+  });
 
   // Customers with what is typed in their id or name: a few, whom the server finds.
   document.querySelectorAll("input[data-like]").forEach((input) => {
