@@ -554,6 +554,23 @@ def test_a_price_with_other_terms_is_charged_by_itself_on_each_side(
     ]
 
 
+def test_a_meter_with_another_price_and_tax_is_charged_by_itself() -> None:
+    after = plan(
+        FEE_50,
+        RateCard(price=PerUnit("1"), meter="calls", name="requests"),
+        taxes=(
+            Tax(name="VAT", percent=19, on=("fee",)),
+            Tax(name="reduced", percent=7, on=("requests",)),
+        ),
+    )
+
+    drawn = bill((BASE, 15, 80), (after, 30, 80))
+
+    assert [line.name for line in drawn.lines if line.kind in ("fee", "usage")] == [
+        *("fee", "calls", "fee", "requests"),
+    ]
+
+
 def test_two_terms_of_one_name_are_not_taken_for_one() -> None:
     one = plan(FEE_50, coupons=(Coupon(name="gift", amount=10, on=("fee",)),))
     seats = RateCard(price=Flat("30"), name="seats")
