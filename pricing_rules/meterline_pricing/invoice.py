@@ -43,6 +43,12 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     span: Period | None = None
     """Where its price held in a part of the period alone: which."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is of a part of the period, of no usage, and of no money."""
+        is_free = not any(charge.amount for charge in self.charges)
+        return self.span is not None and not self.quantity and is_free
+
 
 class Invoice(Struct, frozen=True, kw_only=True):
     """What a customer owes for a period under one version of a plan."""
@@ -65,6 +71,22 @@ class Invoice(Struct, frozen=True, kw_only=True):
     """Meters that were used and that the plan does not charge for, sorted."""
     unpriced_groups: tuple[UnpricedGroup, ...] = ()
     """Groups of a meter that its price has no answer for: nothing is charged."""
+
+    @property
+    def lines_to_show(self) -> tuple[Line, ...]:
+        """The lines that tell people something, in order.
+
+        Of a price that changed, an idle part tells nothing where another one follows:
+        such as the nine hours of a day in Tokyo until it begins in UTC.
+        """
+        found: list[Line] = []
+        names: set[str] = set()
+        for line in reversed(self.lines):
+            if not (line.is_idle and line.name in names):
+                found.append(line)
+            if line.kind in ("usage", "fee"):
+                names.add(line.name)
+        return tuple(reversed(found))
 
 
 def invoice(

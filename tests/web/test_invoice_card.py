@@ -6,7 +6,7 @@ import pytest
 from meterline.portal import portal_token
 from meterline_sidecar.cli.commands.invoice import tell_invoice
 from meterline_sidecar.web.answers.invoices import ShownInvoice
-from tests.web.test_final import CALLS, JAPAN, PRO, Desk, customer, desk
+from tests.web.test_final import BASIC, CALLS, JAPAN, PRO, Desk, customer, desk
 
 __all__ = ["desk"]
 
@@ -83,6 +83,34 @@ async def test_what_was_used_on_the_last_evening_of_a_month_is_of_that_month(
     await desk.load(CALLS + customer(more=NEW_YORK))
 
     assert '<a href="?period=2026-10">2026-10</a>' in await page(desk, "2026-11")
+
+
+async def test_hours_before_a_change_in_which_nothing_was_used_are_not_shown(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = CALLS + customer(more='time_zone = "Asia/Tokyo"')
+    await desk.load(files)
+    # A plan changes with the day in UTC: December has begun nine hours before in Tokyo.
+    desk.clock("2026-12-01T03:00:00Z")
+    await desk.load(files, BASIC.replace('"0.01"', '"0.02"') + PRO)
+    desk.clock("2027-01-02T00:00:00Z")
+    await desk.use("2026-12-05T00:00:00Z", 10)
+
+    draft = await desk.invoice("2026-12")
+    seen = await page(desk, "2026-12") + await portal(desk, "2026-12")
+    tell_invoice(msgspec.convert(draft, ShownInvoice, strict=False))
+    told = capsys.readouterr().out
+    assert (await desk.close("2026-12"))["due"] == "0.20"
+    number = (await desk.web.get("/v1/invoices"))["documents"][0]["number"]
+    final = await desk.web.get(f"/v1/invoices/{number}")
+    paper = await desk.web.http.get(f"/v1/invoices/{number}.html")
+
+    quantities = [line["quantity"] for line in draft["invoice"]["lines"]]
+    assert quantities == ["0", "10"]
+    assert [line["is_idle"] for line in final["bill"]["lines"]] == [True, False]
+    for text in (seen, told, paper.text):
+        assert "10 x $0.02" in text
+        assert "0 x $0.01" not in text
 
 
 async def test_an_adjustment_is_shown_in_its_own_currency(

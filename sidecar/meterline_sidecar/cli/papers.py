@@ -255,6 +255,8 @@ def tell_left(shown: DocumentAnswer) -> None:
 
 def _add_bill(table: Table, bill: DocumentBill, currency: str) -> None:
     for line in bill.lines:
+        if line.is_idle:
+            continue
         used = "" if line.quantity is None else quantity(line.quantity, line.unit)
         table.add(line.title, used, money(line.amount, currency))
         for text in line.words:

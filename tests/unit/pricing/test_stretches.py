@@ -583,6 +583,28 @@ def test_two_terms_of_one_name_are_not_taken_for_one() -> None:
     assert coupons == [Decimal("-10.00"), Decimal("-10.00")]
 
 
+def test_an_idle_part_is_not_shown_where_another_follows() -> None:
+    dearer = RateCard(price=PerUnit("0.02"), meter="calls")
+    free = RateCard(price=PerUnit("0"), meter="calls")
+
+    def shown(*parts: tuple[Plan, int, int]) -> list[str]:
+        return [line.explanation for line in bill(*parts).lines_to_show]
+
+    assert shown((plan(PER_CENT), 15, 0), (plan(dearer), 30, 7)) == [
+        "7 x $0.02 = $0.14"
+    ]
+    # What was used for nothing is shown, and so is the last part, and what ends.
+    assert len(shown((plan(free), 15, 7), (plan(dearer), 30, 0))) == 2
+    assert shown((plan(PER_CENT), 15, 0), (plan(dearer), 30, 0)) == [
+        "0 x $0.02 = $0.00"
+    ]
+    assert shown((plan(PER_CENT, FEE_50), 15, 0), (plan(FEE_50), 30, 0)) == [
+        "0 x $0.01 = $0.00",
+        "$50.00 flat = $50.00",
+    ]
+    assert shown((plan(PER_CENT), 30, 0)) == ["0 x $0.01 = $0.00"]
+
+
 @st.composite
 def own_terms(draw: st.DrawFn, name: str) -> dict[str, Any]:
     """Return what an add-on, or what it comes on top of, may have for its own prices."""

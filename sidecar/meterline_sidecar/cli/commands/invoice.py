@@ -250,7 +250,7 @@ def tell_lines(drawn: Invoice, names: Names) -> None:
     """Print the lines of an invoice, each with the charges that make it up."""
     click.echo(f"plan {drawn.plan}, version {drawn.version}\n")
     table = Table("line", ">quantity", ">amount")
-    for line in drawn.lines:
+    for line in drawn.lines_to_show:
         unit = names.unit(line.meter)
         used = "" if line.quantity is None else quantity(line.quantity, unit)
         name = names.line(line.description, line.meter)

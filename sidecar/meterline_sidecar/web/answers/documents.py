@@ -93,6 +93,9 @@ class DocumentLine(msgspec.Struct, frozen=True, kw_only=True):
     words: tuple[str, ...]
     """The charges in words, each with its tier, and a conversion or a rounding."""
     amount: Decimal
+    is_idle: bool
+    """Of a part of the period in which nothing was used and nothing is charged, where
+    another part follows: documents for people leave it out."""
 
 
 class DayQuantity(msgspec.Struct, frozen=True):

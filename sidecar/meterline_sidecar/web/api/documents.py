@@ -182,9 +182,13 @@ def _party(party: Party, *, name: str = "") -> ShownParty:
 
 def _bill(statement: Statement, names: Names) -> DocumentBill:
     drawn = statement.invoice
+    shown = drawn.lines_to_show
     return DocumentBill(
         plan=drawn.plan,
-        lines=tuple(_line(line, drawn.currency, names) for line in drawn.lines),
+        lines=tuple(
+            _line(line, drawn.currency, names, is_idle=line not in shown)
+            for line in drawn.lines
+        ),
         adjustments=shown_adjustments(statement),
         subtotal=drawn.subtotal,
         coupons=drawn.coupons,
@@ -198,7 +202,7 @@ def _bill(statement: Statement, names: Names) -> DocumentBill:
     )
 
 
-def _line(line: Line, currency: str, names: Names) -> DocumentLine:
+def _line(line: Line, currency: str, names: Names, *, is_idle: bool) -> DocumentLine:
     charges, rest = words_under(line, currency)
     return DocumentLine(
         kind=line.kind,
@@ -210,6 +214,7 @@ def _line(line: Line, currency: str, names: Names) -> DocumentLine:
         charges=line.charges,
         words=(*charges, rest) if rest else tuple(charges),
         amount=line.amount,
+        is_idle=is_idle,
     )
 
 

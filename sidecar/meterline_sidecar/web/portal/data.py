@@ -172,7 +172,7 @@ async def read_portal(
         if statement is None
         else tuple(
             _line(line, plan_behind(statement, line), usage, now_ms=now_ms)
-            for line in statement.invoice.lines
+            for line in statement.invoice.lines_to_show
         ),
         adjustments=() if statement is None else shown_adjustments(statement),
         also_due=() if statement is None else shown_owed(statement.also_due),
