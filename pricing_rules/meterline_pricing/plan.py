@@ -206,8 +206,8 @@ class Plan(Checked, frozen=True, kw_only=True):
     def on_trial(self) -> "Plan":
         """This plan in a free trial: everything has a price, and costs nothing.
 
-        Nothing is to be reached either: minimums and commitments begin behind it, and
-        so do coupons.
+        Nothing is to be reached either: limits and commitments of the whole plan begin
+        behind it, with their share, and so do coupons.
         """
         cards = tuple(
             replace(
@@ -219,7 +219,12 @@ class Plan(Checked, frozen=True, kw_only=True):
             for card in self.prices
         )
         return replace(
-            self, prices=cards, minimum_spend=None, commitment=None, coupons=()
+            self,
+            prices=cards,
+            minimum_spend=None,
+            maximum_spend=None,
+            commitment=None,
+            coupons=(),
         )
 
     def price_of(self, meter: str) -> RateCard:

@@ -2,8 +2,18 @@ from decimal import Decimal
 
 import pytest
 
-from meterline_pricing import Override, Plan, PricingError, RateCard, invoice
+from meterline_pricing import (
+    Override,
+    Period,
+    Plan,
+    PricingError,
+    RateCard,
+    invoice,
+)
 from meterline_pricing.models import Commitment, Coupon, Flat, PerUnit
+from meterline_pricing.tools import Stretch, invoice_of
+
+DAY_MS = 86_400_000
 
 
 def plan(**more: object) -> Plan:
@@ -32,6 +42,29 @@ def test_on_trial_all_is_shown_and_costs_nothing() -> None:
     ]
     assert "100% free trial" in drawn.lines[0].explanation
     assert drawn.total == 0
+
+
+@pytest.mark.parametrize("least", [None, 10])
+def test_a_maximum_of_the_plan_is_cut_to_the_days_behind_a_trial(
+    least: int | None,
+) -> None:
+    card = RateCard(meter="calls", price=PerUnit("0.50"))
+    pro = Plan(
+        name="pro",
+        currency="usd",
+        prices=(card,),
+        minimum_spend=least,
+        maximum_spend=90,
+    )
+    stretches = [
+        Stretch(terms, Period(first * DAY_MS, last * DAY_MS), {"calls": Decimal(500)})
+        for terms, first, last in ((pro.on_trial, 0, 10), (pro, 10, 30))
+    ]
+
+    drawn = invoice_of(stretches, Period(0, 30 * DAY_MS))
+
+    # Twenty days of thirty, whatever else the plan has.
+    assert drawn.total == 60
 
 
 def test_a_customer_may_have_a_trial_of_their_own() -> None:
