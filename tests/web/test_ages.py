@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterline_sidecar.billing.ages import Left, by_age, together
+from meterline_sidecar.cli.commands.close import tell_collected
 from meterline_sidecar.cli.commands.statement import tell_statement
 from meterline_sidecar.clock import parse_time_ms
+from meterline_sidecar.web.answers.closing import CollectedMonths
 from meterline_sidecar.web.answers.documents import AccountStatement
 from tests.web.conftest import OpenWeb
 from tests.web.papers import METERS, SELLER
@@ -148,16 +150,20 @@ async def test_the_month_end_has_all_customers_by_currency(desk: Desk) -> None:
     assert "¥400" not in account
 
 
-async def test_a_terminal_shows_the_ages_below_the_account(
+async def test_a_terminal_shows_the_ages_below_the_account_and_the_months(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.clock("2027-01-20T12:00:00Z")
 
     found = await statement(desk)
+    months = await desk.web.get("/v1/close/months")
 
     tell_statement(msgspec.convert(found, AccountStatement, strict=False))
+    tell_collected(msgspec.convert(months, CollectedMonths, strict=False))
     told = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["usd", "$0.00", "$0.00", "$50.00", "$0.00", "$0.00", "$50.00"] in told
+    row = ["usd", "$0.00", "$0.00", "$50.00", "$0.00", "$0.00", "$50.00"]
+    assert told.count(row) == 2
+    assert ["jpy", "¥0", "¥0", "¥400", "¥0", "¥0", "¥400"] in told
 
 
 @given(

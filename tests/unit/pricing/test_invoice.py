@@ -352,6 +352,16 @@ def test_no_step_takes_more_than_the_steps_before_it_left() -> None:
     assert result.total == 0
 
 
+def test_what_is_lost_by_rounding_is_not_taken_again() -> None:
+    free = Commitment(amount=D(0), overage_factor=D(0))
+    priced = plan(calls(minimum_spend=D("20.0049"), commitment=free))
+
+    result = invoice(priced, {"calls": D("10.0049")})
+
+    # Two lines of 10.0049 are 10.00 each, and not 20.01 together.
+    assert [line.amount for line in result.lines] == [D(10), D(10), D(-20)]
+
+
 def test_a_commitment_per_group_holds_each_group_against_it() -> None:
     commitment = Commitment(quantity=D(5), overage_factor=D(2), per="group", groups=4)
     priced = plan(calls(PerGroup(PerUnit(D(2))), commitment=commitment))

@@ -603,6 +603,7 @@ def test_an_idle_part_is_not_shown_where_another_follows() -> None:
         "$50.00 flat = $50.00",
     ]
     assert shown((plan(PER_CENT), 30, 0)) == ["0 x $0.01 = $0.00"]
+    assert shown((BASE, 30, 0))[-1] == "19% of $50.00 = $9.50"
 
 
 @st.composite

@@ -109,7 +109,8 @@ def command(
             _tell_export(found, folder)
             return
         if listed == "paid":
-            _list_paid(client.get("/v1/close/months", CollectedMonths), is_json=is_json)
+            months = client.get("/v1/close/months", CollectedMonths)
+            (show_json if is_json else tell_collected)(months)
             return
         if listed is not None:
             _list(client.get("/v1/close", CloseState), listed, is_json=is_json)
@@ -208,10 +209,8 @@ def _tell_held(held: Sequence[OpenPeriod], n_held: int) -> None:
         click.echo(f"and {n_of(n_held - len(held), 'more customer')}")
 
 
-def _list_paid(answer: CollectedMonths, *, is_json: bool) -> None:
-    if is_json:
-        show_json(answer)
-        return
+def tell_collected(answer: CollectedMonths) -> None:
+    """Print how the invoices of each month stand, for people."""
     table = Table("period", "state", ">invoices", ">amount")
     for month in answer.months:
         for heap in month.states:
