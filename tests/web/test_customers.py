@@ -325,7 +325,7 @@ async def test_who_is_taken_out_of_the_file_is_shown_and_invoiced(
         ]
         assert shown["is_taken_out"]
         assert page.status_code == 200
-        assert "taken out" in page.text
+        assert "removed from the files" in page.text
         assert final.json()["status"] == "final"
         assert final.json()["usage"][0]["quantity"] == 1
 

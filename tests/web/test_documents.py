@@ -232,7 +232,7 @@ async def test_usage_behind_a_document_is_shown_by_day_and_by_group(
     assert (calls["quantity"], calls["counted"]) == (150, 160)
     assert (egress["unit"], egress["groups"]) == ("bytes", [])
     page = await text_of(desk, "/invoices/INV-0001", appendix="true")
-    assert "it comes to 160 now" in page
+    assert "it is 160 now" in page
     assert (await document(desk, "INV-0001"))["appendix"] is None
 
 

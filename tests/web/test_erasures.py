@@ -818,7 +818,7 @@ async def test_a_name_is_erased_on_a_page_once_it_is_typed_twice(
             400,
             True,
         )
-        assert "No name was erased" in (await web.http.get("/erasures")).text
+        assert "No name has been erased" in (await web.http.get("/erasures")).text
         named = {**typed, "reason": "jane asked"}
         assert (await web.http.post("/erasures", data=form(**named))).status_code == 400
         done = await web.http.post("/erasures", data=form(**erasing, again="jane"))

@@ -304,7 +304,7 @@ async def test_what_came_later_is_told_beside_what_was_billed(
             await web.http.get("/customers/acme/explain", params={"period": "2026-11"})
         ).text
         assert "3 were billed; 4 are counted by now." in page
-        assert "more came to it since" in page
+        assert "has been added since" in page
         day = re.search(r'href="(/events\?[^"]*start=2026-11-06[^"]*)"', page)
         assert day is not None
         events = await web.http.get(html.unescape(day[1]))
@@ -393,7 +393,7 @@ async def test_what_an_invoice_adjusts_is_explained_from_both_sides(
         )
         assert 'href="/customers/acme/explain?period=2026-11"' in page.text
         page = await web.http.get("/customers/acme/explain?period=2026-11")
-        assert "$0.04 of it were billed by other invoices since" in page.text
+        assert "$0.04 of it has been billed on other invoices since" in page.text
 
 
 async def test_a_line_that_is_not_there_is_named_with_the_nearest(

@@ -155,7 +155,7 @@ async def test_what_a_person_corrects_does_not_wait_as_well(open_web: OpenWeb) -
 async def test_a_person_decides_on_a_page(open_web: OpenWeb) -> None:
     async with open_web(pricing=CALLS, meterline=REPORTS) as web:
         html = (await web.http.get("/late")).text
-        assert "Nothing came late: of api_calls" in html
+        assert "No late usage: usage of api_calls" in html
         await late_for_november(web, 5)
         (late,) = (await web.get("/v1/late", customer="acme"))["late"]
         assert (await web.get("/v1/late", customer="zeta"))["late"] == []

@@ -101,7 +101,7 @@ async def test_the_customers_page_says_so_in_their_words(desk: Desk) -> None:
     page = (await desk.web.http.get("/portal", params={"token": token})).text
     data = await desk.web.get("/portal/usage.json", token=token)
 
-    assert "These numbers are being recounted, 0 % done." in page
+    assert "These numbers are being counted again, 0 % done." in page
     assert data["recounting_percent"] == 0
 
 
