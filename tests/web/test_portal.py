@@ -339,6 +339,20 @@ async def test_what_stands_behind_a_link_in_a_text_is_no_part_of_it(
     assert with_more.text == whole.text  # its own links have the token alone
 
 
+@pytest.mark.parametrize("between", ["%20", "+", "%0D%0A", "%0A%20%20", "%C2%A0"])
+async def test_a_link_that_was_broken_into_lines_opens_all_the_same(
+    open_web: OpenWeb, between: str
+) -> None:
+    async with open_web(meterline=TWO, sidecar=LOCKED) as web:
+        token = token_of(web, "acme")
+        whole = await web.http.get(f"/portal?token={token}", headers=HTML)
+        for place in (1, 20, 76, len(token) - 1):
+            broken = f"{token[:place]}{between}{token[place:]}"
+            answer = await web.http.get(f"/portal?token={broken}", headers=HTML)
+            assert answer.status_code == 200
+            assert answer.text == whole.text
+
+
 async def test_a_link_that_was_cut_off_says_that_it_may_have_been(
     open_web: OpenWeb,
 ) -> None:

@@ -75,16 +75,18 @@ def _for_the_customer(show: Show) -> Callable[[Request], Awaitable[Response]]:
 def _query(request: Request) -> PortalQuery:
     """Return what is asked for, by a link as it was sent.
 
-    What reads a link in a text takes the full stop or the bracket behind it along.
+    What reads a link in a text takes the full stop or the bracket behind it along, and
+    who copies a long one from a mail copies the breaks of its lines.
     """
     query = read_query(request, PortalQuery, is_page=True)
     return query if query.token is None else replace(query, token=_alone(query.token))
 
 
 def _alone(token: str) -> str:
-    """Return a token without what follows it."""
-    found = _TOKEN.match(token)
-    return token if found is None else found[0]
+    """Return a token without what follows it, and without breaks of lines in it."""
+    whole = "".join(token.split())
+    found = _TOKEN.match(whole)
+    return whole if found is None else found[0]
 
 
 def _customer(request: Request, parts: Parts, query: PortalQuery) -> Customer:
