@@ -421,3 +421,17 @@ def test_a_sidecar_is_told_once_a_connection_of_what_is_anothers(
     meter.close(timeout_s=PATIENCE_S)
 
     assert len(fake.refused) == 1
+
+
+def test_a_worker_that_is_cut_off_while_it_drains_has_noted_the_ledger(
+    tmp_path: Path, fake: FakeSidecar
+) -> None:
+    path = left_by_a_worker(tmp_path / "spool")
+    fake.before_ack = lambda: False
+
+    meter = worker_of(fake.path, tmp_path / "spool")
+    meter.open()
+    until(lambda: path.name in fake.ledgers and fake.ledgers[path.name].events)
+    meter.close(timeout_s=0)
+
+    assert ledger_of(path) == OTHER
