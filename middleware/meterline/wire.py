@@ -128,7 +128,8 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
 
     ``code`` is one of: ``frame_too_long``, ``malformed``, ``version``, ``gap``,
     ``uid``, ``unexpected``, ``duplicate_producer``, ``another_ledger``, ``not_ready``,
-    ``stopping``. To an edge also: ``unauthorized``, ``duplicate_edge``, ``not_the_same``, ``retired``.
+    ``stopping``. To an edge also: ``unauthorized``, ``duplicate_edge``,
+    ``not_the_same``, ``retired``.
     """
 
     code: str

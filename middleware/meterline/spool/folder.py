@@ -2,7 +2,8 @@
 
 Every user who may record events can write into the spool directory, and whoever reads
 there may be the sidecar, or root. So no link is followed, nothing is made, nothing but
-a ledger's number is written, and what is no plain file of the directory's own user is refused, by name.
+a ledger's number is written, and what is no plain file of the directory's own user is
+refused, by name.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """The small file beside a producer's segments: who it is, and what it counted.
 
-``magic | version | counters, ledger | ... | length, crc | Hello``. It is memory-mapped, so
-the counters survive a ``kill -9``. An exclusive flock on it means "alive": the kernel
+``magic | version | counters, ledger | ... | length, crc | Hello``. It is memory-mapped,
+so the counters survive a ``kill -9``. An exclusive flock on it means "alive": the kernel
 drops the lock with the process, however that ends.
 """
 

@@ -237,11 +237,12 @@ def _bytes_of(path: Path) -> int:
 
 
 def _is_left_behind(path: Path, ledger: str) -> bool:
-    """Say whether a spool's worker is dead. It is only read, whoever made it.
+    """Say whether a dead worker's spool waits here. It is only read, whoever made it.
 
     Args:
         path: where it is.
-        ledger: the number of the sidecar that runs, which tells of those of others.
+        ledger: the number of the ledger here, if a sidecar runs: that tells itself of
+            spools that wait for another one.
     """
     spool = DeadSpool.take(path)
     if spool is None:

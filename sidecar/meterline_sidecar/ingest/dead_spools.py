@@ -215,6 +215,7 @@ class Drain:
         except WireError as error:
             if error.code != "duplicate_producer":
                 self._fail(folder, str(error), is_anothers=error.code == CODE)
+                self.whose.forget(folder.name)  # as long as it is here, and no longer
             # Or else the worker had a hello on its way: the next run takes it in.
             return False
         except Exception as error:  # noqa: BLE001 - no damage may stop the others

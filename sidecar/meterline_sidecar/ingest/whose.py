@@ -66,6 +66,10 @@ class Whose:
             self._refused[hello.producer] = (text, time.monotonic())
             raise
 
+    def forget(self, producer: str) -> None:
+        """Tell no more of a spool that a worker found: it is told of otherwise."""
+        self._refused.pop(producer, None)
+
     def refused(self) -> Iterator[str]:
         """Yield in words which spools workers found that are another ledger's."""
         since_s = time.monotonic() - TOLD_S

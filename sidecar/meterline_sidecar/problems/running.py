@@ -72,7 +72,8 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         action="give the apps of each sidecar a directory of their own"
         " (`METERLINE_STATE_DIR`). What was left is taken in once a worker of that"
         " other ledger starts with the old directory; where that ledger is gone for"
-        " good, name it in `sidecar.takes_over` and start the sidecar again",
+        " good, name it in `sidecar.takes_over` and start the sidecar again. What only a"
+        " worker can see is named for a day after one found it",
     ),
     "quantity_not_taken": Problem(
         severity="warning",

@@ -121,6 +121,24 @@ async def test_what_is_told_of_a_spool_ends_with_the_spool(
     assert drain.left_alone is None
 
 
+async def test_a_spool_that_a_worker_found_too_is_told_of_once_and_as_long_as_it_is_there(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    path = left_by_a_worker(tmp_path / "spool", ledger=OTHER)
+    drain = Drain(tmp_path / "spool", sidecar.ingest, whose=sidecar.whose)
+    with pytest.raises(WireError):
+        sidecar.whose.greet(
+            msgspec.structs.replace(hello_of(OTHER), producer=path.name)
+        )
+
+    await drain.run()
+    assert (drain.left_alone or "").count(path.name) == 1
+    path.rename(tmp_path / path.name)
+    await drain.run()
+
+    assert drain.left_alone is None
+
+
 async def test_a_person_lets_a_ledger_take_over_from_one_that_is_gone(
     sidecar: Sidecar, tmp_path: Path
 ) -> None:

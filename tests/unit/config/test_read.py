@@ -90,6 +90,10 @@ MISTAKES = {
         ":2: sidecar.allowed_uids[1]: expected an integer from 0 to 4294967294,"
         ' not the text "1"'
     ),
+    '[sidecar]\ntakes_over = ["3F9A1C0B7E22"]': (
+        ":2: sidecar.takes_over[0]: expected a ledger's number in quotes, such as"
+        ' 3f9a1c0b7e22, not the text "3F9A1C0B7E22"'
+    ),
     "[sidecar]\naggregate_every_s = 0": (
         ":2: sidecar.aggregate_every_s: expected an integer from 1 to 3600,"
         " not the integer 0"
