@@ -337,6 +337,62 @@ async def test_what_cannot_be_opened_says_why(
         await open_ledger(server.url(careless))
 
 
+async def test_a_file_that_the_address_names_and_that_cannot_be_read_is_named(
+    server: PostgresServer,
+) -> None:
+    url = server.url(server.create()).url
+
+    with pytest.raises(MeterlineError, match=r"^/not/there: No such file.*sslrootcert"):
+        await open_ledger(PostgresUrl(f"{url}&sslmode=prefer&sslrootcert=/not/there"))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "standard_conforming_strings = off",
+        "default_transaction_read_only = on",
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_deferrable = on",
+        "lock_timeout = '1ms'",
+        "timezone = 'Pacific/Chatham'",
+        "datestyle = 'SQL, DMY'",
+        "bytea_output = 'escape'",
+        "client_encoding = 'LATIN1'",
+        "row_security = off",
+    ],
+)
+async def test_whatever_a_database_sets_for_others_a_ledger_is_made_and_kept(
+    server: PostgresServer, setting: str
+) -> None:
+    name = server.create()
+    server.sql("postgres", f"ALTER DATABASE {name} SET {setting}")
+
+    ledger = await open_ledger(server.url(name))
+    try:
+        await put(ledger, "what", "a\0b \\ 'c' \u20ac")
+        async with ledger.reading() as tx:
+            found = await facts.get_fact(tx, "what")
+    finally:
+        await ledger.close()
+
+    assert found == "a\0b \\ 'c' \u20ac"
+
+
+async def test_a_statement_takes_as_long_as_it_needs_whatever_the_server_allows_others(
+    server: PostgresServer,
+) -> None:
+    name = server.create()
+    server.sql("postgres", f"ALTER DATABASE {name} SET statement_timeout = '1s'")
+    ledger = await open_ledger(server.url(name))
+    try:
+        async with ledger.reading() as tx:
+            await tx.fetch_one("SELECT pg_sleep(1.5)")
+        async with ledger.transaction() as writing:
+            await writing.fetch_one("SELECT pg_sleep(1.5)")
+    finally:
+        await ledger.close()
+
+
 async def test_two_that_open_an_empty_database_at_once_make_one_ledger(
     server: PostgresServer,
 ) -> None:

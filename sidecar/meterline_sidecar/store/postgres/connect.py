@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
@@ -15,6 +17,14 @@ CONNECT_S: Final = 10.0
 STATEMENT_S: Final = 120.0  # the longest ones go over all events of a ledger
 VERSION_MIN: Final = 150_000
 PASSWORD_BYTES_MAX: Final = 1_000
+SETTINGS: Final = {
+    "application_name": "meterline",
+    # A pooler knows this one, and keeps it with the client.
+    "standard_conforming_strings": "on",
+}
+FILES: Final = {"sslrootcert", "sslcert", "sslkey", "sslcrl"}
+OF_THE_SYSTEM: Final = "system"
+"""In place of a file: the certificates that the system trusts."""
 
 
 class Connection(Protocol):
@@ -82,6 +92,7 @@ async def connect(url: PostgresUrl) -> Connection:
         MeterlineError: we are not let in.
     """
     driver: Any = asyncpg  # is not typed
+    _check_files(url)
     try:
         connection: Connection = await driver.connect(
             dsn=url.url,
@@ -89,7 +100,7 @@ async def connect(url: PostgresUrl) -> Connection:
             timeout=CONNECT_S,
             command_timeout=STATEMENT_S,
             statement_cache_size=0,
-            server_settings={"application_name": "meterline"},
+            server_settings=SETTINGS,
         )
     except RAISED as error:
         raise translate(url.url, error) from error
@@ -105,6 +116,19 @@ async def connect(url: PostgresUrl) -> Connection:
         connection.terminate()
         raise
     return connection
+
+
+def _check_files(url: PostgresUrl) -> None:
+    """Name a file of the address that cannot be read: the driver would not."""
+    for key, path in parse_qsl(urlsplit(url.url).query):
+        if key in FILES and path != OF_THE_SYSTEM:
+            try:
+                with Path(path).open("rb"):
+                    pass
+            except OSError as error:
+                raise MeterlineError(
+                    f"{path}: {error.strerror}; see {key} in sidecar.database"
+                ) from error
 
 
 def password(url: PostgresUrl) -> str | None:

@@ -21,13 +21,16 @@ from meterline_sidecar.store.postgres.transactions import PostgresTx, Shape
 
 READERS: Final = 4
 
-READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# What a server allows the statements of others, such as those of pages, is too little for
+# one that goes over all events: how long one may take is the client's to say.
+PATIENT: Final = "SET LOCAL statement_timeout = 0"
+READ: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {PATIENT}"
 # Each statement sees what was committed before it, and the lock comes first: so a writer
 # sees all that writers before it did, and rows are committed in the order of their ids.
 # Who holds the lock and says nothing for 10 s, such as a host that froze, loses it: all
 # others wait for it, and one of them is to lead.
 WRITE: Final = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {PATIENT};"  # noqa: S608 - our own words
     " SET LOCAL lock_timeout = '12s';"
     " SET LOCAL idle_in_transaction_session_timeout = '10s';"
     " SELECT id FROM writer FOR UPDATE"

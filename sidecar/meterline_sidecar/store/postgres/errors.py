@@ -4,6 +4,7 @@ What matters to a caller is whether anything can have been kept. Before COMMIT w
 nothing was, whatever happened; behind it nobody knows until the ledger is opened again.
 """
 
+import ssl
 from typing import Final
 
 import asyncpg
@@ -55,6 +56,11 @@ def is_lost(error: Exception) -> bool:
 def translate(place: str, error: Exception) -> MeterlineError:
     """Return our error for one that was raised before anything was committed."""
     text = f"{place}: {_said(error)}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return DatabaseGone(
+            f"{place}: the server cannot be trusted ({error.verify_message}); nothing is"
+            " lost; see sslrootcert in sidecar.database"
+        )
     if is_lost(error):
         return DatabaseGone(
             f"{place}: the server cannot be reached ({_said(error)}); nothing is lost;"

@@ -69,8 +69,13 @@ async def migrate(connection: Connection, place: str) -> None:
     for step in migrations():
         if step.version > version:
             async with connection.transaction():
-                # It ends with its transaction, as all that we hold.
-                await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+                # Whatever transactions of others begin as; the lock ends with this one,
+                # as all that we hold.
+                await connection.execute(
+                    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE;"
+                    " SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
+                    f" SELECT pg_advisory_xact_lock({LOCK})"
+                )
                 if await check_origin(connection, place) >= step.version:
                     continue  # another process was faster
                 await _take(connection, step)
