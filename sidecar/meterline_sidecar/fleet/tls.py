@@ -1,5 +1,6 @@
 """Both sides' end of the wire between two sidecars."""
 
+import logging
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,15 +10,68 @@ from meterline_sidecar.config.centre import CentreConfig, Role
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.small_file import read_small_file
 
+log = logging.getLogger(__name__)
+
 TOKEN_BYTES_MAX: Final = 4 << 10
 
 
 def centre_tls(config: CentreConfig) -> ssl.SSLContext:
-    """Return how a centre speaks TLS.
+    """Return how a centre speaks TLS; files that are renewed are read again by itself.
 
     Raises:
         ConfigError: its certificate, its key or its edges' CA cannot be read.
     """
+    context = _of_centre(config)
+    context.sni_callback = _Renewal(config)
+    return context
+
+
+class _Renewal:
+    """Gives each connection the certificate that the files hold by then.
+
+    They are renewed while a centre runs, and it may run for longer than one is valid.
+    OpenSSL calls this where a connection begins, whether or not it names a server.
+    """
+
+    def __init__(self, config: CentreConfig) -> None:
+        self._config = config
+        self._read = self._look()
+        self._renewed: ssl.SSLContext | None = None
+
+    def __call__(
+        self,
+        connection: ssl.SSLObject | ssl.SSLSocket,
+        _name: str | None,
+        _context: ssl.SSLContext,
+    ) -> None:
+        if (found := self._look()) != self._read:
+            self._read = found
+            try:
+                self._renewed = _of_centre(self._config)
+                log.info(
+                    "the certificate was renewed: %s", self._config.tls_certificate
+                )
+            except ConfigError as error:
+                # Of two files one comes first.
+                log.warning("the certificate of before is shown on: %s", error)
+        if self._renewed is not None:
+            connection.context = self._renewed
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        config = self._config
+        paths = (config.tls_certificate, config.tls_key, config.client_ca)
+        return [_mark(path) for path in paths if path is not None]
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        at = path.stat()
+    except OSError:
+        return None
+    return at.st_ino, at.st_mtime_ns, at.st_size
+
+
+def _of_centre(config: CentreConfig) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _show(context, config)
     if config.client_ca is not None:

@@ -88,6 +88,33 @@ async def test_a_stranger_gets_nothing_in(world: World) -> None:
         assert centre.parts.edges.all() == []
 
 
+async def test_a_certificate_that_is_renewed_is_shown_at_the_next_connection(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "meterline_sidecar.fleet.tls")
+    key = world.folder / "centre.key"
+    async with world.centre():
+        async with world.edge() as edge:
+            before = edge.parts.forwarder
+            assert before is not None
+            await until(lambda: before.is_connected)
+        old = key.read_bytes()
+        make_certificate(world.folder, "centre")
+        new = key.read_bytes()
+        # Between the two files nothing fits, and what was shown is shown on.
+        key.write_bytes(old)
+        async with world.edge() as again:
+            forwarder = again.parts.forwarder
+            assert forwarder is not None
+            await until(lambda: "CERTIFICATE_VERIFY" in (forwarder.trouble or ""))
+            key.write_bytes(new)
+            await until(lambda: forwarder.is_connected)
+
+    told = [one.getMessage() for one in caplog.records if one.name.endswith(".tls")]
+    assert "of before is shown on" in told[0]
+    assert "the certificate was renewed" in told[-1]
+
+
 async def test_a_revoked_token_ends_a_live_connection(world: World) -> None:
     async with world.centre() as centre, world.edge() as edge:
         forwarder = edge.parts.forwarder
