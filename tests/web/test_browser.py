@@ -334,7 +334,7 @@ def test_an_invoice_is_printed_alone_and_its_total_once(
     with seen_as(chrome, is_printed=True):
         chrome.get(f"{live.url}/invoices/INV-0001")
         assert text(chrome, "body").startswith("Invoice")
-        assert "What became of it" not in text(chrome, "body")
+        assert "Status and payments" not in text(chrome, "body")
 
         chrome.get(f"{live.url}/customers/acme")
         # A footer would be printed again on each page that its table goes over.

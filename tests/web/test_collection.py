@@ -116,14 +116,14 @@ async def test_no_more_is_paid_than_is_left_and_the_rest_has_a_place(
     desk: Desk,
 ) -> None:
     refused = await take(desk, "INV-0001", "payments", 409, amount="2.01")
-    assert "of it 2.00 usd are left" in refused
+    assert "more than is left to pay of INV-0001, 2.00 usd" in refused
     assert "meterline credit acme AMOUNT --prepaid" in refused
     for odd in ({"amount": "-1"}, {"amount": "0.001"}, {"amount": "1", "day": "x"}):
         await take(desk, "INV-0001", "payments", 400, **odd)
     late = await take(desk, "INV-0001", "payments", 409, amount="1", day="2026-12-03")
     assert "still to come" in late
     other = await take(desk, "INV-0001", "payments", 409, amount="1", currency="eur")
-    assert "0 eur are left" in other
+    assert "left to pay of INV-0001, 0 eur" in other
 
     assert left(await shown(desk)) == "2.00 usd"
     assert await balance(desk) == "4.03"
@@ -233,11 +233,22 @@ async def test_what_is_void_is_credited_and_invoiced_again_only_when_asked_for(
     assert "meterline close --customer acme --period 2026-10" in waiting["why"]
     page = await desk.web.http.get("/close", headers=HTML)
     assert "Its invoice is void" in page.text
+    invoice = (await desk.web.http.get("/invoices/INV-0001", headers=HTML)).text
+    told = invoice.partition("This invoice is void.")[2].partition("</p>")[0]
+    assert '<a href="/invoices/CN-0001">CN-0001</a> credits it in full' in told
 
     await desk.load(ACME, DEARER)
-    ask = {"period": "2026-10", "customer": "acme"}
-    assert (await desk.web.http.post("/v1/close", params=ask)).status_code == 200
+    ask = form(period="2026-10", customer="acme")
+    origin = {"Origin": "http://localhost", **HTML}
+    unknown = form(period="2026-10", customer="acmee")
+    asked = await desk.web.http.post("/close", data=unknown, headers=origin)
+    assert asked.status_code == 404
+    assert "did you mean acme" in asked.text
+    assert 'value="acmee"' in asked.text
+    asked = await desk.web.http.post("/close", data=ask, headers=origin)
+    assert asked.status_code == 303
     await desk.web.parts.closer.run()
+    assert "only acme, 2026-10" in (await desk.web.http.get("/close")).text
 
     again = await shown(desk, "INV-0003")
     assert (again["period"], again["state"]) == ("2026-10", "final")
@@ -471,7 +482,7 @@ async def test_the_page_of_an_invoice_takes_steps_and_shows_them(desk: Desk) -> 
     assert "is no number" in await send("payments", what="refund", amount="x")
     void = await send("steps", step="void", reason="<b>wrong</b>")
     assert "&lt;b&gt;wrong" in void
-    assert "<form" not in void.partition("What became of it")[2]
+    assert "<form" not in void.partition("Status and payments")[2]
     listed = await desk.web.http.get("/invoices?state=void", headers=HTML)
     assert "INV-0001" in listed.text
     assert "INV-0002" not in listed.text

@@ -2,6 +2,7 @@
 
 import html
 import re
+import shlex
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,24 @@ async def test_windows_of_a_day_add_up_to_it(open_web: OpenWeb) -> None:
         assert "day=2026-12-01 is not in 2026-11" in outside.json()["detail"]
 
 
+async def test_the_command_of_a_line_can_be_typed_as_it_stands(
+    open_web: OpenWeb,
+) -> None:
+    named = (
+        '[[plan.price]]\nname = "API calls"\nmeter = "api_calls"\nmodel = "per_unit"\n'
+    )
+    async with open_web(pricing=HEAD + named + 'unit_amount = "0.50"\n') as web:
+        await web.ship(event())
+
+        page = await web.http.get(
+            "/customers/acme/explain?period=2026-11&line=API+calls"
+        )
+
+        command = re.findall(r"<code>(meterline explain [^<]+)</code>", page.text)[0]
+        *_, line, option, kind = shlex.split(html.unescape(command))
+        assert (line, option, kind) == ("API calls", "--events", "csv")
+
+
 async def test_a_day_leads_to_the_events_that_it_counts_also_where_a_period_begins(
     open_web: OpenWeb,
 ) -> None:
@@ -304,7 +323,7 @@ async def test_what_came_later_is_told_beside_what_was_billed(
             await web.http.get("/customers/acme/explain", params={"period": "2026-11"})
         ).text
         assert "3 were billed; 4 are counted by now." in page
-        assert "has been added since" in page
+        assert "more has come in since" in page
         day = re.search(r'href="(/events\?[^"]*start=2026-11-06[^"]*)"', page)
         assert day is not None
         events = await web.http.get(html.unescape(day[1]))
@@ -389,11 +408,11 @@ async def test_what_an_invoice_adjusts_is_explained_from_both_sides(
         assert (november["pending"], november["adjustments"]) == (None, [])
         page = await web.http.get("/customers/acme/explain?period=2026-12")
         assert (
-            "$1.00 were billed of it before, and it came to $1.04 by then" in page.text
+            "$1.00 of it was billed before, and it came to $1.04 by then" in page.text
         )
         assert 'href="/customers/acme/explain?period=2026-11"' in page.text
         page = await web.http.get("/customers/acme/explain?period=2026-11")
-        assert "$0.04 of it has been billed on other invoices since" in page.text
+        assert "$0.04 of it has been billed by other invoices since" in page.text
 
 
 async def test_a_line_that_is_not_there_is_named_with_the_nearest(

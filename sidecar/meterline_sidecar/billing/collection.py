@@ -169,10 +169,10 @@ class Collection:
             )
         if payment.amount > left:
             raise StepRefused(
-                f"{payment.amount} {currency} cannot be paid of {_number(invoice)}: of"
-                f" it {max(left, Decimal(0))} {currency} are left. Record at most that;"
-                " what is beyond it can pay for later invoices:"
-                f" `meterline credit {invoice.customer} AMOUNT --prepaid --reason ...`"
+                f"{payment.amount} {currency} is more than is left to pay of"
+                f" {_number(invoice)}, {max(left, Decimal(0))} {currency}. Record at most"
+                " that; the rest can pay for later invoices:"
+                f" `meterline credit {invoice.customer} AMOUNT --prepaid --reason REASON`"
             )
         await self._check_alone(tx, invoice, payment, left, step)
         await self._keep(tx, invoice, payment, payment.amount, step)

@@ -195,8 +195,8 @@ class Issuer:
         if not 0 < amount <= left:
             number = number_text(invoice.series, invoice.number)
             raise CreditRefused(
-                f"{amount} {invoice.currency} cannot be credited of {number}: of it"
-                f" {left} {invoice.currency} are left; credit more than 0 and at most that"
+                f"{amount} {invoice.currency} cannot be credited: of {number}, more than"
+                f" 0 and at most {left} {invoice.currency} can be"
             )
         statement, _ = await final_of(tx, invoice.invoice_id)
         whole = breakdowns_of(statement)[invoice.currency]

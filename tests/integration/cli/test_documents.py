@@ -40,6 +40,11 @@ currency = "usd"
 name = "fee"
 model = "flat"
 amount = "5"
+[[plan.price]]
+name = "All calls"
+meter = "api_calls"
+model = "per_unit"
+unit_amount = "1"
 """
 
 
@@ -117,6 +122,8 @@ def test_how_an_invoice_came_about_is_told_by_its_number(
 
     assert "Acme Corp: INV-0001 for 2026-10, $0.00 due" in by_number.stdout
     assert "explain INV-0001 api_calls --events jsonl" in by_number.stdout
+    spaced = sidecar.meterline("explain", "INV-0002", "All calls")
+    assert "explain INV-0002 'All calls' --events jsonl" in spaced.stdout
     assert (as_json["number"], as_json["customer"]) == ("INV-0001", "acme")
     assert json.loads(by_name.stdout)["customer"] == "team_1"
     assert "0 events, 0 in all; billed 0" in events.stderr

@@ -155,7 +155,7 @@ async def test_the_month_end_names_who_it_waits_for_and_gives_up_what_they_have(
             "SELECT author, cause FROM invoice_states WHERE state = 'final'"
         )
         assert made == [("local", "by hand: its disk is gone")]
-        assert "Give up what is missing" not in await page(centre, "/close")
+        assert "Close without what is missing" not in await page(centre, "/close")
 
 
 @pytest.mark.parametrize("path", ["/edges", "/close"])

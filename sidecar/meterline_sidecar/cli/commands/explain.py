@@ -1,6 +1,7 @@
 """``meterline explain``: from a line of an invoice down to its events."""
 
 import csv
+import shlex
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -270,11 +271,13 @@ def _tell_line_events(
     click.echo(f"  counted from {count}events, the first is {first}, the last {last}")
     if events.late_hours:
         click.echo(
-            f"  in {n_of(events.late_hours, 'hour')} events came when the period was"
-            f" over: those behind event {events.late_after}"
+            f"  in {n_of(events.late_hours, 'hour')}, events came after the period was"
+            f" over: those after event {events.late_after}"
         )
     target = answer.number or f"{answer.customer} --period {answer.period.name}"
-    click.echo(f"  all of them: meterline explain {target} {line.ref} --events jsonl")
+    click.echo(
+        f"  all of them: meterline explain {target} {shlex.quote(line.ref)} --events jsonl"
+    )
 
 
 def _counts(meter: dict[str, Any]) -> str:

@@ -80,8 +80,12 @@ def _grant_of(parts: Parts, customer: Customer, new: NewCredit) -> NewGrant:
         raise BadRequest(str(error)) from error
     calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
     today = calendar.day(parts.clock.now_ms())
-    if new.expires is not None and new.expires < max(new.starts or today, today):
-        raise BadRequest(f"expires: nothing could be paid until {new.expires}")
+    first = max(new.starts or today, today)
+    if new.expires is not None and new.expires < first:
+        raise BadRequest(
+            f"expires: {new.expires} is before {first}, the first day on which this"
+            " credit can pay; give that or a later day"
+        )
     return NewGrant(
         customer=customer.id,
         amount=amount,

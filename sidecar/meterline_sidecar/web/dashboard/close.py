@@ -24,6 +24,7 @@ from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.money import shown_ages
 from meterline_sidecar.web.operations import author_of
 from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.query import CustomerId
 from meterline_sidecar.web.view.render import render
 
 MONTHS: Final = 12
@@ -56,6 +57,7 @@ class CloseForm(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody closes by a click."""
 
     period: str | None = None
+    customer: CustomerId | None = None
     skip_grace: Literal["yes"] | None = None
     dry_run: Literal["yes"] | None = None
 
@@ -132,6 +134,7 @@ async def close_now(request: Request) -> Response:
     form = await read_form(request, CloseForm)
     query = CloseQuery(
         period=form.period,
+        customer=form.customer,
         skip_grace=form.skip_grace is not None,
         dry_run=form.dry_run is not None,
     )

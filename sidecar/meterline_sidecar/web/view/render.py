@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -205,6 +206,7 @@ FILTERS: Final[dict[str, Any]] = {
     "as_json": as_json,
     "chosen": chosen,
     "rfc3339": format_time_ms,
+    "shell": shlex.quote,
     "typed": typed,
 }
 """What templates write things by; a paper adds its own before there is any page."""
