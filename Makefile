@@ -2,16 +2,16 @@
 # Each makes its own .venv and installs pinned versions into it.
 
 PYTHON ?= python3
-# Tests wait for processes more than they compute: two for each core of a small machine.
-JOBS ?= 4
+# Tests wait for processes as long as they compute: three for each core of a small machine.
+JOBS ?= 6
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-fleet test coverage check fmt compat soak simulate docs screenshots bench bench-peers budgets lock sbom clean
+.PHONY: help demo demo-fleet test coverage check style mypy pyright web-postgresql fmt compat soak simulate docs screenshots bench bench-peers budgets lock sbom clean
 
 help: ## List these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: .venv/run.stamp ## Serve and bill the worked example, end to end
 	@$(BIN)/meterline demo
@@ -30,12 +30,20 @@ coverage: .venv/dev.stamp ## Show that the tests of prices reach every branch
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --include='*/meterline_pricing/*' --skip-covered --show-missing --fail-under=100
 
+# The two that take long, beside each other.
 check: .venv/dev.stamp ## Format, lint, types, import rules
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target style pyright mypy
+
+style: .venv/dev.stamp
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports
-	@$(BIN)/mypy
-	@$(BIN)/pyright
+
+mypy pyright: .venv/dev.stamp
+	@$(BIN)/$@
+
+web-postgresql: .venv/dev.stamp ## Run the tests of API and pages with ledgers on PostgreSQL
+	@METERLINE_TEST_LEDGER=postgresql $(BIN)/python -m pytest --numprocesses $(JOBS) tests/web
 
 fmt: .venv/dev.stamp ## Format, and fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix-only .

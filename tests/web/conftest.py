@@ -1,11 +1,16 @@
-"""A whole sidecar in this process, asked over HTTP without a network."""
+"""A whole sidecar in this process, asked over HTTP without a network.
+
+With ``METERLINE_TEST_LEDGER=postgresql`` its ledger is a database on a server.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import os
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import httpx
@@ -16,14 +21,38 @@ from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing import running_totals
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon import assemble
 from meterline_sidecar.daemon.assemble import open_parts
 from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.store.open import Place, open_ledger
+from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.parts import Parts
 from tests.clock import FakeClock
+from tests.postgres_server import programs, shared
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR
+
+ON_SERVER: Final = os.environ.get("METERLINE_TEST_LEDGER") == "postgresql"
+OWN_LEDGERS: Final = (
+    # They open the file themselves: to change it, verify it, or die in the middle of it.
+    *("test_again.py", "test_erasures.py", "test_grafana.py", "test_ids.py"),
+    *("test_retries.py", "test_ways.py", "test_laws.py"),
+    # They ask a process of its own.
+    *("test_browser.py", "test_forms.py", "test_openapi.py", "test_paper.py"),
+)
+"""Which modules have ledgers in files in any case."""
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if not ON_SERVER:
+        return
+    left_out = [item for item in items if item.path.name in OWN_LEDGERS]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @dataclass
@@ -101,6 +130,38 @@ async def web_at(
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look at standings come to its end also on a busy machine."""
     monkeypatch.setattr(running_totals, "RUN_S_MAX", 60)
+
+
+@cache
+def _template() -> str:
+    """Return an empty ledger on the server: a copy takes a tenth of what making it does."""
+    server = shared(15)
+    name = server.create()
+
+    async def make() -> None:
+        await (await open_ledger(server.url(name))).close()
+
+    asyncio.run(make())
+    return name
+
+
+@pytest.fixture(autouse=ON_SERVER)
+def on_server(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """Put each ledger of the sidecars in this process on a server, for a test."""
+    if programs(15) is None:
+        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    server, template = shared(15), _template()
+    databases: dict[Place, str] = {}
+
+    async def open_there(place: Place) -> Ledger:
+        if place not in databases:
+            databases[place] = server.create(template)
+        return await open_ledger(server.url(databases[place]))
+
+    monkeypatch.setattr(assemble, "open_ledger", open_there)
+    yield
+    for name in databases.values():
+        server.sql("postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
