@@ -89,7 +89,8 @@ def _charged(
     carried: _Carried = {}
     for i in range(first, last + 1):
         stretch = stretches[i]
-        charge = _charge(stretch, _following(stretches, i), carried)
+        following = stretches[i + 1].plan if i < last else None
+        charge = _charge(stretch, following, carried)
         carried = charge.going_on
         before = _before(stretches[:i], stretch, charge)
         keys: list[str] = []
@@ -118,14 +119,16 @@ def unbroken(stretches: Sequence[Stretch]) -> list[frozenset[int]]:
     Only where that is before the stretch: ``Stretch.since`` has what was used then.
     """
     found: list[frozenset[int]] = []
-    for i, stretch in enumerate(stretches):
-        following = _following(stretches, i)
-        starts = {
-            _span_of(stretches, i, card.name).start
-            for card in stretch.plan.prices
-            if not _goes_on(card, following)
-        }
-        found.append(frozenset(starts - {stretch.period.start}))
+    for first, last, _ in _epochs(stretches):
+        for i in range(first, last + 1):
+            stretch = stretches[i]
+            following = stretches[i + 1].plan if i < last else None
+            starts = {
+                _since(stretches, first, i, card)
+                for card in stretch.plan.prices
+                if not _goes_on(card, following)
+            }
+            found.append(frozenset(starts - {stretch.period.start}))
     return found
 
 
@@ -205,11 +208,6 @@ def _used(stretch: Stretch, meter: str, start: int, before: Usage) -> Usage:
     return together(before, used) if before is not ZERO else used
 
 
-def _following(stretches: Sequence[Stretch], i: int) -> Plan | None:
-    """Return the plan behind a stretch, where prices that it has as well go on."""
-    return stretches[i + 1].plan if i < _epoch(stretches, i).last else None
-
-
 def _goes_on(card: RateCard, following: Plan | None) -> bool:
     return following is not None and card in following.prices
 
@@ -239,20 +237,14 @@ class _Epoch(NamedTuple):
 
 def _epochs(stretches: Sequence[Stretch]) -> list[_Epoch]:
     """Return the epochs of a period, in order."""
-    found = [_Epoch(0, 0, stretches[0].plan)]
-    for i, stretch in enumerate(stretches[1:], 1):
-        first, _, agreed = found[-1]
-        plan = united(agreed, stretch.plan)
+    found: list[_Epoch] = []
+    for i, stretch in enumerate(stretches):
+        plan = united(found[-1].plan, stretch.plan) if found else None
         if plan is not None:
-            found[-1] = _Epoch(first, i, plan)
+            found[-1] = _Epoch(found[-1].first, i, plan)
         else:
             found.append(_Epoch(i, i, stretch.plan))
     return found
-
-
-def _epoch(stretches: Sequence[Stretch], i: int) -> _Epoch:
-    """Return the one that a stretch is in."""
-    return next(epoch for epoch in _epochs(stretches) if i <= epoch.last)
 
 
 def _share(
@@ -315,17 +307,11 @@ def _payers(
     return [Payer(credits_, everything - keys) for credits_, keys in found]
 
 
-def _span_of(stretches: Sequence[Stretch], i: int, name: str) -> Period:
-    """Return the span over which a rate card of a stretch was the same."""
-    cards = [{card.name: card for card in s.plan.prices} for s in stretches]
-    first, since = i, _epoch(stretches, i).first
-    while (
-        first > since
-        and name in cards[i]
-        and cards[first - 1].get(name) == cards[i][name]
-    ):
-        first -= 1
-    return Period(stretches[first].period.start, stretches[i].period.end)
+def _since(stretches: Sequence[Stretch], first: int, i: int, card: RateCard) -> int:
+    """Return since when a rate card of a stretch has been the same, in its epoch."""
+    while i > first and card in stretches[i - 1].plan.prices:
+        i -= 1
+    return stretches[i].period.start
 
 
 def _days(span: Period, time_zone: str) -> str:

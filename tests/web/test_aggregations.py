@@ -109,6 +109,31 @@ async def test_an_aggregation_is_counted_priced_shown_and_counted_again(
     assert report.findings == []
 
 
+@pytest.mark.parametrize(
+    ("aggregation", "group_by", "quantity"),
+    [("max", "", "5"), ("latest", "", "3"), ("latest", 'group_by = ["space"]', "8")],
+)
+async def test_a_level_is_of_a_whole_customer_and_of_one_period(
+    open_web: OpenWeb, aggregation: Aggregation, group_by: str, quantity: str
+) -> None:
+    files = FILE.format(aggregation=aggregation, group_by=group_by)
+    async with open_web(meterline=files, pricing=PRICING) as web:
+        for i, (subject, seats) in enumerate((("acct_1", 5), ("acct_2", 3))):
+            used = event(
+                time_ms=NOON_MS + i,
+                subject=subject,
+                quantities={"seats": seats},
+                properties={"space": subject},
+            )
+            await web.ship(used)
+        month = await web.get("/v1/customers/acme/invoice", period="2026-11")
+        web.clock.time_ms += 30 * 86_400_000
+        after = await web.get("/v1/customers/acme/invoice", period="2026-12")
+
+    assert [line["quantity"] for line in month["invoice"]["lines"]] == [quantity]
+    assert [line["quantity"] for line in after["invoice"]["lines"]] == ["0"]
+
+
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 async def test_a_grouped_meter_comes_to_the_sum_over_its_groups(
     open_web: OpenWeb, aggregation: Aggregation

@@ -43,7 +43,7 @@ async def test_weeks_become_final_one_after_the_other(open_web: OpenWeb) -> None
             *("2026-11-09", "2026-11-15"),
         )
         page = (await web.http.get("/close")).text
-        ended, _, _became = page.partition("What became of them")
+        ended, _, _became = page.partition("Invoices by state")
         assert ended.count('<a href="/invoices?period=2026-11">2026-11</a>') == 1
         page = (await web.http.get("/customers/acme?period=2026-11-09")).text
         assert "Final invoice 9 - 15 Nov 2026" in page
