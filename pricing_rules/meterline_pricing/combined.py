@@ -1,7 +1,6 @@
 """Several plans that a customer has at one time, as one plan: their add-ons."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -24,9 +23,9 @@ def combined(plans: Sequence[Plan]) -> Plan:
 
     What a plan has beside its prices is for its own prices, but for taxes that all
     have alike, and what the first one has for all of them together; what is missing
-    from a minimum of it is taxed and discounted as its prices are. A name that two of
-    them have is told apart by the plan's; of discounts, coupons, credits and taxes the
-    first one keeps it.
+    from a minimum of it is taxed and discounted as its prices are. Of a name that two of
+    them have the first one keeps it, so that what it charges is the same with others
+    beside it; what the others have is told apart by the plan's name.
 
     Args:
         plans: the first one is what the others come on top of.
@@ -40,8 +39,8 @@ def combined(plans: Sequence[Plan]) -> Plan:
     for other in others:
         _check(first, other)
     _check_meters(plans)
-    names = Counter(card.name for plan in plans for card in plan.prices)
-    texts = Counter(card.description for plan in plans for card in plan.prices)
+    names = _firsts((plan, card.name) for plan in plans for card in plan.prices)
+    texts = _firsts((plan, card.description) for plan in plans for card in plan.prices)
     renamed = [_names(plan, names) for plan in plans]
     cards = tuple(
         _told_apart(plan, card, renamed[i][card.name], texts)
@@ -92,17 +91,29 @@ def _check_meters(plans: Sequence[Plan]) -> None:
                 )
 
 
-def _names(plan: Plan, names: Counter[str]) -> Mapping[str, str]:
+def _firsts(names: Iterable[tuple[Plan, str]]) -> Mapping[str, str]:
+    """Return by name which plan is the first to have it."""
+    found: dict[str, str] = {}
+    for plan, name in names:
+        found.setdefault(name, plan.name)
+    return found
+
+
+def _names(plan: Plan, firsts: Mapping[str, str]) -> Mapping[str, str]:
     """Return what the prices of a plan are called beside those of others."""
     return {
-        card.name: card.name if names[card.name] == 1 else f"{plan.name}: {card.name}"
+        card.name: card.name
+        if firsts[card.name] == plan.name
+        else f"{plan.name}: {card.name}"
         for card in plan.prices
     }
 
 
-def _told_apart(plan: Plan, card: RateCard, name: str, texts: Counter[str]) -> RateCard:
+def _told_apart(
+    plan: Plan, card: RateCard, name: str, firsts: Mapping[str, str]
+) -> RateCard:
     text = card.description
-    if texts[text] > 1:
+    if firsts[text] != plan.name:
         text = f"{text} ({plan.name})"
     return replace(card, name=name, description=text)
 
@@ -116,11 +127,10 @@ def _terms(
         plan.taxes == taxes and not any(tax.on for tax in plan.taxes) for plan in plans
     ):
         return taxes
-    # The first to have a name keeps it: what was used of a credit is known by that.
-    firsts: dict[str, str] = {}
-    for plan in plans:
-        for term in getattr(plan, field):
-            firsts.setdefault(term.name, plan.name)
+    # What was used of a credit is known by its name.
+    firsts = _firsts(
+        (plan, term.name) for plan in plans for term in getattr(plan, field)
+    )
     return tuple(
         replace(
             term,

@@ -49,7 +49,7 @@ def test_each_plan_has_its_lines_and_the_same_names_are_told_apart() -> None:
     lines = [(line.name, line.description, int(line.amount)) for line in drawn.lines]
     assert lines == [
         ("calls", "calls", 3),
-        ("base: fee", "fee (base)", 10),
+        ("fee", "fee", 10),
         ("tokens", "tokens", 4),
         ("addon: fee", "fee (addon)", 5),
     ]
@@ -77,7 +77,7 @@ def test_terms_that_name_prices_still_do() -> None:
 
     both = combined([one, plan("addon", "tokens", 10)])
 
-    assert both.discounts[0].on == ("base: fee",)
+    assert both.discounts[0].on == ("fee",)
     assert invoice(both, {}).total == 15
 
 

@@ -533,6 +533,20 @@ def test_a_minimum_holds_for_the_period_where_an_addon_has_another_tax() -> None
     }
 
 
+def test_a_price_goes_on_where_an_addon_has_one_of_its_name() -> None:
+    named = replace(
+        ADDON, prices=(RateCard(price=PerUnit("1"), meter="tokens", name="calls"),)
+    )
+
+    drawn = bill((BASE, 15, 80), (combined([BASE, named]), 30, 80))
+
+    assert [(line.name, line.quantity) for line in drawn.lines[:3]] == [
+        ("fee", None),
+        ("calls", 160),
+        ("addon: calls", 0),
+    ]
+
+
 @pytest.mark.parametrize(
     "other",
     [
