@@ -26,7 +26,7 @@ say "5 December: 500 calls of November come late, and there was an outage"
 clock 2026-12-05T09:00:00Z
 until_final hayashi 2026-11
 use acme_key 500 2026-11-30T20:00:00Z a-2
-until_said 'more came to it' meterline explain acme calls --period 2026-11
+until_said 'has been added since' meterline explain acme calls --period 2026-11
 meterline explain acme calls --period 2026-11
 meterline credit acme 4 --reason "the outage of 4 December"
 

@@ -26,7 +26,7 @@ from meterline.traffic import traffic
 TOO_LATE: Final = "set_subject came after the response was over"
 PROPERTY_TOO_LATE: Final = "set_property came after the response was over"
 SKIPPED_TOO_LATE: Final = "skip came after the response was over"
-IN_EXCLUDED: Final = "what is recorded in a request that is left out goes with it"
+IN_EXCLUDED: Final = "what is recorded in a request that is left out is dropped with it"
 LEFT_OUT: Final = 1 << 31  # in the flags of an event that is never written
 
 NamedUse = tuple[str, Number, Mapping[str, object], Named]

@@ -246,7 +246,7 @@ def checked_name(given: object, source: object) -> tuple[str | None, str | None,
     Where one of them cannot, there is neither: a part of a name is another name.
     """
     if given is None:
-        return None, None, "a source says nothing without an id"
+        return None, None, "a source needs an id"
     exact, problem = _checked_id(given)
     if problem or source is None:
         return None if problem else exact, None, problem

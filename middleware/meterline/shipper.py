@@ -289,8 +289,8 @@ class Shipper:
         code = link.refusal.code if link.refusal else ""
         if code in DAMAGE and self.spool.reader.doubt():
             troubles.add(
-                "the spool does not hold what was recorded: what can be read of it is"
-                " sent, the rest is reported as lost"
+                "the spool does not hold what was recorded: what can be read is sent,"
+                " and the rest is reported as lost"
             )
         elif code in HOPELESS:
             self._backoff_s = REFUSED_BACKOFF_S

@@ -10,7 +10,7 @@ from meterline.meter import NAMELESS, Meter, Named
 from meterline.quantities import Number
 
 OUTSIDE: Final = (
-    "no request is being metered here, so what is recorded is nobody's; use"
+    "no request is being metered here, so this is recorded as nobody's; use"
     " meterline.Meter, or a handle from meterline.current()"
 )
 _RULE: Final = "is nobody's; take a handle from meterline.current() before"

@@ -67,8 +67,8 @@ def chosen(given: object, usual: Resolver) -> Resolver:
         raise ValueError(f"subject: {name} makes a resolver: call it")
     if getattr(getattr(given, "__code__", None), "co_flags", 0) & _ASYNC:
         raise ValueError(
-            "subject must not be async: whoever has to wait to know the user says it in"
-            " the handler, by meterline.set_subject"
+            "subject must not be async: if finding the user takes waiting, call"
+            " meterline.set_subject in the handler"
         )
     return cast("Resolver", given)
 

@@ -191,7 +191,7 @@ class Plan(Checked, frozen=True, kw_only=True):
                         problems.append(Problem(unknown("price", name, names), key))
         for i, discount in enumerate(self.discounts):
             if discount.units is not None:
-                message = "units can be taken off a price only: write this there"
+                message = "only a price can have a discount in units: write it there"
                 problems.append(Problem(message, f"discounts[{i}].units"))
         if self.commitment and (self.commitment.amount is None):
             message = "missing: a plan commits to an amount, not to a quantity"

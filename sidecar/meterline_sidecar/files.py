@@ -223,7 +223,7 @@ class Place:
         happened = "deleted" if found is None else "replaced"
         raise self._error(
             f"{self._path} was {happened} while the sidecar ran: {self._what} that it"
-            " has open is not there any more. It ends, so that nothing is stored where"
+            " has open is gone. The sidecar exits, so that nothing is stored where"
             " nobody finds it; the apps keep what was not acked"
         )
 

@@ -44,7 +44,7 @@ def why_unknown(locale: str) -> str | None:
     try:
         _parsed(locale)
     except (ValueError, unknown):
-        return "there is no such locale; one is, for instance, `de-DE` or `en-GB`"
+        return "unknown locale; examples are `de-DE` and `en-GB`"
     return None
 
 

@@ -189,7 +189,7 @@ def test_the_rehearsal_closes_two_months_as_its_page_says() -> None:
 
     for said in (
         "2 invoices would become final: $45.00",
-        "$5.00 more came to it",
+        "$5.00 has been added since",
         "billed 3,000; by now 3,500 are counted",
         "due: $11.00",
         "as they were written",

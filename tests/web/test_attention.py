@@ -87,8 +87,7 @@ async def test_who_was_taken_out_with_unbilled_usage_is_named_with_the_month(
 
         assert problem["severity"] == "warning"
         assert problem["text"] == (
-            "1 customer was taken out with usage or fees that are not billed: beta"
-            " (2026-11)"
+            "1 customer was removed with unbilled usage or fees: beta (2026-11)"
         )
         assert "--finalize" in problem["action"]
         assert await codes(web) == ["removed_not_billed"]
@@ -113,7 +112,7 @@ async def test_who_was_taken_out_with_only_a_fee_due_is_named(
 
     async with open_web(meterline=METERLINE, pricing=fee) as web:
         (problem,) = await found(web, "removed_not_billed")
-        assert problem["text"].endswith("not billed: beta (2026-11)")
+        assert problem["text"].endswith("unbilled usage or fees: beta (2026-11)")
 
         web.clock.time_ms = DECEMBER_MS
         answer = await web.http.post(
@@ -240,7 +239,7 @@ async def test_a_value_that_nobody_priced_is_named(open_web: OpenWeb) -> None:
         (problem,) = await found(web, "value_not_priced")
 
         assert problem["text"] == (
-            "nobody has priced what was used: acme (api_calls: method PROPFIND)"
+            "used but without a price: acme (api_calls: method PROPFIND)"
         )
 
 

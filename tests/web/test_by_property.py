@@ -148,7 +148,7 @@ async def test_what_is_beyond_the_limit_has_its_own_price_and_is_a_problem(
         assert await due(web) == "8.07"  # 7 x 1 + 2 x 0.50 + 2 x 0.03 + 0.01
         (told,) = (one for one in problems if one["code"] == "values_together")
         assert told["text"] == (
-            "property model has more values than the 4 that are told apart: the others"
+            "property model has more values than the 4 that are kept apart: the others"
             " are added up as (other)"
         )
         assert "values_max" in told["action"]

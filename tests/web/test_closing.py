@@ -315,7 +315,7 @@ async def test_who_was_taken_out_gets_their_last_invoice_as_well(
     async with open_web(pricing=EACH, clock=clock) as web:
         (told,) = (await web.get("/status"))["problems"]
         assert (told["code"], told["severity"]) == ("removed_open", "info")
-        assert told["text"].endswith("not billed: beta (2026-11)")
+        assert told["text"].endswith("unbilled usage or fees: beta (2026-11)")
 
         await closed_at(web, DECEMBER_MS)
 

@@ -143,8 +143,8 @@ async def test_what_is_wrong_is_refused_and_changes_nothing(web: Web) -> None:
         (400, {"events": [1], "set": {"status": 200}}, "unknown field"),
         (400, {"events": [1], "set": {"properties": {"time": "x"}}}, "this name"),
         (400, {"events": [1], "reason": ""}, "reason"),
-        (400, {"add": [{"subject": "a", "time": LATER}]}, "is still to come"),
-        (400, {"events": [1], "set": {"time": LATER}}, "is still to come"),
+        (400, {"add": [{"subject": "a", "time": LATER}]}, "is in the future"),
+        (400, {"events": [1], "set": {"time": LATER}}, "is in the future"),
         (
             400,
             {"add": [{"subject": "a", "time": TIME, "quantities": {"n": "-1"}}]},

@@ -321,7 +321,7 @@ async def test_who_is_taken_out_of_the_file_is_shown_and_invoiced(
         )
 
         assert loaded["changes"] == [
-            "acme: taken out; what they used until now can still be invoiced"
+            "acme: removed; what they used until now can still be invoiced"
         ]
         assert shown["is_taken_out"]
         assert page.status_code == 200

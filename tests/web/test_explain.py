@@ -408,7 +408,8 @@ async def test_what_an_invoice_adjusts_is_explained_from_both_sides(
         assert (november["pending"], november["adjustments"]) == (None, [])
         page = await web.http.get("/customers/acme/explain?period=2026-12")
         assert (
-            "$1.00 of it was billed before, and it came to $1.04 by then" in page.text
+            "$1.00 of it had been billed before; by then the amount was $1.04"
+            in page.text
         )
         assert 'href="/customers/acme/explain?period=2026-11"' in page.text
         page = await web.http.get("/customers/acme/explain?period=2026-11")

@@ -121,4 +121,4 @@ async def test_quantities_that_could_not_be_taken_are_told(web: Web) -> None:
     status = await web.get("/status")
 
     assert status["events"]["bad_quantities"] == 1
-    assert "a quantity or a property that could not be taken" in str(status["problems"])
+    assert "a quantity or a property that was left out" in str(status["problems"])

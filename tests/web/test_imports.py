@@ -196,7 +196,7 @@ async def test_a_file_with_bad_lines_waits_until_they_are_left_out(
     [
         ("x.csv", b"", 400, "is empty"),
         ("x.csv", b"name\n", 400, "unknown column"),
-        ("x.txt", b"{}", 400, "cannot be told by its name"),
+        ("x.txt", b"{}", 400, "does not show its format"),
         ("x.jsonl.gz", b"no gzip at all", 400, "cannot be unpacked"),
         ("x.jsonl.gz", gzip.compress(b"\n" * 9_000)[:-9], 400, "cannot be unpacked"),
         ("x.parquet", b"PAR1", 400, "meterline import"),
@@ -261,13 +261,13 @@ async def test_an_import_that_cannot_go_on_says_so(open_web: OpenWeb) -> None:
             await tx.execute("UPDATE import_chunks SET mac = x'00'")
         await post(web, "/march/commit")
 
-        with pytest.raises(ImportRefused, match="was changed since"):
+        with pytest.raises(ImportRefused, match="has been changed since"):
             await web.parts.imports.run()
 
-        assert "was changed" in (await web.get("/v1/imports/march"))["trouble"]
+        assert "has been changed" in (await web.get("/v1/imports/march"))["trouble"]
         (told,) = [
             one
             for one in (await web.get("/status"))["problems"]
             if one["code"] == "import_stuck"
         ]
-        assert "lines 1 to 1 of import 1 was changed" in told["text"]
+        assert "lines 1 to 1 of import 1 has been changed" in told["text"]

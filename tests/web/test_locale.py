@@ -75,7 +75,7 @@ async def test_a_customers_own_locale_stands_above_the_sellers(
         made = await web.http.put(path, json={"locale": "en-GB"})
         assert made.json()["customer"]["locale"] == "en-GB"
         refused = await web.http.put(path, json={"locale": "xx-YY"})
-        assert "no such locale" in refused.json()["detail"]
+        assert "unknown locale" in refused.json()["detail"]
         made = await web.http.put(path, json={"locale": None})
         assert made.json()["customer"]["locale"] is None
 

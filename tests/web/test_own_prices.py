@@ -132,5 +132,5 @@ async def test_an_alert_may_be_about_a_customer_of_the_api(
     problems = (await desk.web.get("/status"))["problems"]
     assert {one["customer"] for one in raised} == {"acme"}
     assert [one["text"] for one in problems if one["code"] == "alert_of_nobody"] == [
-        "alert typo is about acmee, whom nobody knows"
+        "alert typo is about acmee, who is unknown"
     ]

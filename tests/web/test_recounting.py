@@ -108,7 +108,7 @@ async def test_the_customers_page_says_so_in_their_words(desk: Desk) -> None:
 async def test_the_commands_say_so(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "recounting, 0 %: what is shown was counted before"
+    words = "recounting, 0 %: the numbers shown are the earlier ones"
     invoice = await desk.invoice("2026-11")
     usage: dict[str, Any] = {**await desk.web.get("/v1/usage"), "unassigned": []}
 

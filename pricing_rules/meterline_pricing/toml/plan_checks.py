@@ -28,8 +28,8 @@ def of_one_name(holder: Plan | Override | None) -> Iterator[Problem]:
         every = names.setdefault(credit.name, set())
         if every and "once" in every | {credit.every}:
             message = (
-                f"two credits of one name `{credit.name}`: what was used of one would be"
-                " gone from both; give each a name of its own"
+                f"two credits with the same name `{credit.name}`: using one would use"
+                " up both; give each its own name"
             )
             yield Problem(message, f"credit[{i}].name")
         every.add(credit.every)

@@ -298,7 +298,7 @@ def _plan(
     **rest: Any,
 ) -> Plan:
     if llm is not None:
-        raise PricingError(Problem("there is no catalogue of prices here", "llm"))
+        raise PricingError(Problem("no price catalogue is available here", "llm"))
     order = order or Order()
     if credits_lower_tax is not None:
         order = replace(order, credits_lower_tax=credits_lower_tax)

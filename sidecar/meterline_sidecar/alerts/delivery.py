@@ -89,8 +89,8 @@ class AlertDelivery:
         secret = self._secret()
         if secret is None:
             raise ConfigError(
-                "alerts.webhook_url is set, and there is no secret to sign with: name a"
-                " file in alerts.secret_file, or set METERLINE_ALERTS_SECRET"
+                "alerts.webhook_url is set, but there is no secret to sign with: name"
+                " a file in alerts.secret_file, or set METERLINE_ALERTS_SECRET"
             )
         async with _library().AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
             for row in rows:

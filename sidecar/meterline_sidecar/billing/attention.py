@@ -226,7 +226,7 @@ class Attention:
             found(
                 "removed_open" if closes else "removed_not_billed",
                 f"{n_of(len(names), 'customer')} {'was' if len(names) == 1 else 'were'}"
-                " taken out with usage or fees that are not billed:"
+                " removed with unbilled usage or fees:"
                 f" {such_as(names[:NAMES_SHOWN], n_all=len(names))}",
             )
             for closes, names in named.items()
@@ -280,7 +280,7 @@ class Attention:
         return [
             found(
                 "removed_not_billed",
-                "what was learned after the last invoice of who was taken out or has"
+                "learned after the last invoice of customers who were removed or have"
                 f" ended: {shown}",
                 action="bill it, or give it back, by hand; or have the customer back in"
                 " the file, without `ends`: it is an adjustment on their next invoice",
@@ -355,7 +355,7 @@ def _not_priced(odd: Iterable[Standing], *, has_plans: bool) -> Iterator[Found]:
         meters += [f"{name} ({meter})" for meter in standing.meters_not_priced]
         values += [f"{name} ({value})" for value in standing.values_not_priced]
     if values:
-        text = f"nobody has priced what was used: {_first(values)}"
+        text = f"used but without a price: {_first(values)}"
         yield found("value_not_priced", text)
     if meters:
         yield found("meter_not_priced", f"not charged for: {_first(meters)}")

@@ -124,7 +124,7 @@ async def voided(tx: Tx, terms: Terms, *, now_ms: int) -> list[Held]:
             one.customer,
             period,
             f"its invoice is void: `meterline close --customer {one.customer} --period"
-            f" {one.period}` makes another one, of what is known and agreed by now",
+            f" {one.period}` makes another one, from what is known and agreed now",
             is_left=True,
         )
         for one in await store.voided(tx, limit=LISTED_MAX)

@@ -195,9 +195,9 @@ class Collection:
             return
         if await stripe_calls.calls_of(tx, [invoice.invoice_id]):
             raise StepRefused(
-                f"{_number(invoice)} is collected through Stripe, which cannot be told of"
-                f" a part: record all that is left, {left} {payment.currency}, or credit"
-                " the part, which Stripe is told of"
+                f"{_number(invoice)} is collected through Stripe, which cannot take a"
+                f" partial payment: record all that is left, {left}"
+                f" {payment.currency}, or credit the part, which Stripe can be told"
             )
 
     async def refund(
@@ -220,7 +220,7 @@ class Collection:
         )
         if payment.amount > paid:
             raise StepRefused(
-                f"{payment.amount} {payment.currency} cannot be given back of"
+                f"{payment.amount} {payment.currency} cannot be given back on"
                 f" {_number(invoice)}: {paid} {payment.currency} of it are paid"
             )
         await self._keep(tx, invoice, payment, -payment.amount, step)
@@ -290,8 +290,10 @@ class Collection:
         for currency, amount in paid.items():
             if amount:
                 raise StepRefused(
-                    f"{amount} {currency} of {_number(invoice)} are paid: note first that"
-                    f" it was given back, `meterline invoice {_number(invoice)} --refund"
+                    f"{amount} {currency} of {_number(invoice)} are paid: note first"
+                    " that"
+                    f" it was given back, `meterline invoice {_number(invoice)}"
+                    " --refund"
                     f" {amount} --reason ...`, or credit it, which keeps the invoice"
                 )
         await self._issuer.undo(

@@ -92,8 +92,8 @@ class Credits:
                 if _said(known) == _said(again):
                     return known
                 raise GrantRefused(
-                    f"credit {known.id} of {new.customer} has the key {new.key} and"
-                    " says something else; nothing was granted"
+                    f"credit {known.id} of {new.customer} has the key {new.key} but is"
+                    " different; nothing was granted"
                 )
             row_id = await store.add_credit(tx, row)
             await self._journal.link(tx, "credits", row_id)

@@ -130,7 +130,7 @@ def check_gaps(
         NotBillable: there are gaps, and they are not accepted.
     """
     spools = tuple(
-        f"what waits in {text} has not been taken in" for text in missing.waiting
+        f"events that wait in {text} have not been stored" for text in missing.waiting
     )
     gaps = tuple(
         f"producer {gap.producer} ({gap.app}, process {gap.pid} on {gap.host})"
@@ -149,8 +149,9 @@ def check_gaps(
     ]
     if open_edges:
         raise NotBillable(
-            f"period {period.name} waits for edges: {_listed(open_edges)}. Start them, or"
-            " see what keeps them; one that never comes back is retired with `meterline"
+            f"period {period.name} waits for edges: {_listed(open_edges)}. Start them,"
+            " or find out what delays them; retire one that will never come back with"
+            " `meterline"
             " edges retire EDGE`, and what one may still have is given up with"
             " --accept-gap EDGE"
         )
@@ -174,14 +175,15 @@ async def check_held(tx: Tx, customer: str, period: Period) -> None:
         NotBillable: there is, and nobody has decided about it.
     """
     held = [
-        f"{n_of(of.events, 'event')} of producer {of.producer} ({of.app}, process {of.pid}"
+        f"{n_of(of.events, 'event')} of producer {of.producer} ({of.app}, process"
+        f" {of.pid}"
         f" on {of.host}) that say {_span(of.first_ms, of.last_ms)}"
         for of in await held_of_period(tx, customer, start=period.start, end=period.end)
     ]
     if held:
         raise NotBillable(
-            f"period {period.name} may have used what is held, because its time cannot"
-            f" be right: {'; '.join(held)}. Look at it with `meterline held list"
+            f"period {period.name} may include held events, whose time cannot be"
+            f" right: {'; '.join(held)}. Look at them with `meterline held list"
             f" --customer {customer}`, then decide: `meterline held accept --customer"
             f" {customer} --reason ...` bills it, `meterline held reject` does not"
         )

@@ -47,7 +47,7 @@ class Compared:
     def lines(self) -> list[str]:
         """Return what a person should know, a line each."""
         if self.is_first:
-            return ["nothing is agreed yet: what the files say holds from the start"]
+            return ["nothing is agreed yet: what the files say applies from the start"]
         if not self.changes:
             same = "the ledger has it so already: loading these changes nothing"
             return [] if self.refused else [same]

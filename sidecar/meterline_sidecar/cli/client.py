@@ -229,7 +229,7 @@ class Client:
                 ) from error
             raise NoSidecar(
                 f"no sidecar answers at {self.url} ({error}); start it with `meterline"
-                " run`, or say where it is with --config FILE or --url URL"
+                " run`, or name another one with --config FILE or --url URL"
             ) from error
         if response.is_error:
             raise self._refusal(response)
@@ -251,6 +251,6 @@ class Client:
 
     def _stranger(self) -> NoSidecar:
         return NoSidecar(
-            f"what answers at {self.url} is no Meterline sidecar; say where it is"
+            f"the program at {self.url} is not a Meterline sidecar; name the right one"
             " with --config FILE or --url URL"
         )

@@ -115,7 +115,7 @@ def wait_for(client: Client, name: str, steps: Steps) -> ShownImport:
             return found
         if found.trouble not in (None, told):
             told = found.trouble
-            click.secho(f"! it does not go on: {told}", fg="yellow", err=True)
+            click.secho(f"! it is stuck: {told}", fg="yellow", err=True)
         time.sleep(LOOK_S)
 
 

@@ -55,7 +55,8 @@ def tell_freshness(as_of: str | None, recounting_percent: int | None) -> None:
     click.echo(f"\nas of {as_of or 'never: nothing is added up yet'}")
     if recounting_percent is not None:
         click.secho(
-            f"recounting, {recounting_percent} %: what is shown was counted before",
+            f"recounting, {recounting_percent} %: the numbers shown are the earlier"
+            " ones",
             fg="yellow",
         )
 

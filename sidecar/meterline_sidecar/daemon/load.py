@@ -46,7 +46,8 @@ async def load_stopped(config: Config, *, reason: str, clock: Clock) -> Reloaded
     path = config.sidecar.database
     if not config.has_ledger:
         raise ConfigError(
-            f"there is no ledger at {config.ledger}, and so nothing final: start the sidecar"
+            f"there is no ledger at {config.ledger}, so nothing is final: start the"
+            " sidecar"
         )
     with database_lock(config):
         database = await open_ledger(config.ledger)

@@ -105,7 +105,7 @@ class LoadedFiles:
                 diff = await self._keeper.preview(wanted_of(found))
                 self.unlike = (*diff.told, *diff.refused)
         for text in self.unlike[:LINES_MAX]:
-            log.warning("the files say, and it does not hold: %s", text)
+            log.warning("the files say this, but it does not apply: %s", text)
 
     async def _follow(self, found: Config) -> Reloaded:
         """Go by the files as far as they are those of the one that leads."""
@@ -116,7 +116,7 @@ class LoadedFiles:
         if unlike:
             raise NotTheLeader(
                 f"this centre's files say something else in {', '.join(unlike)} than"
-                f" those of the one that leads, and those hold: {self._leading.who()}"
+                f" those of the leader, which apply: {self._leading.who()}"
             )
         nothing = await of_terms(self._database, self._keeper.terms, Diff())
         return Reloaded(

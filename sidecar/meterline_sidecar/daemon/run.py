@@ -91,8 +91,8 @@ async def run(config: Config, *, clock: Clock) -> None:
             raise DatabaseCorrupt(
                 f"{error}\nNothing is billed from a damaged ledger."
                 f" {_put_aside(config.sidecar.database)}; `meterline verify` says what"
-                " is missing, `meterline restore` puts a backup in place. The apps keep"
-                " their events meanwhile."
+                " is missing, and `meterline restore` restores a backup. The apps keep"
+                " their events in the meantime."
             ) from error
 
 
@@ -166,8 +166,8 @@ def _tell_where_apps_look(config: Config) -> None:
             and place != default
         ):
             log.warning(
-                "%s is set, but sidecar.%s is %s, which stands above it: apps with the"
-                " same %s look at %s; take the key out of the file, or set %s for them",
+                "%s is set, but sidecar.%s is %s, which takes precedence: apps with the"
+                " same %s look at %s; remove the key from the file, or set %s for them",
                 STATE_VARIABLE,
                 key,
                 place,
@@ -195,7 +195,7 @@ async def _send_rest(parts: Parts, forwarding: "asyncio.Task[None]") -> None:
         parts.forwarder.stop()
         await asyncio.wait([forwarding], timeout=FORWARD_TIMEOUT_S)
         if parts.forwarder.trouble is not None:
-            log.info("what is not at the centre yet is sent at the next start")
+            log.info("events that are not at the centre yet are sent at the next start")
     forwarding.cancel()
 
 
@@ -223,8 +223,9 @@ def _neighbours(config: Config) -> Neighbours | None:
     if neighbours.can_tell:
         return neighbours
     log.warning(
-        "this system does not say whose process connects to %s: every local user reads"
-        " the ledger there; set sidecar.require_token, or sidecar.http to unix:PATH",
+        "this system does not say whose process connects to %s, so every local user"
+        " can read the ledger there; set sidecar.require_token, or sidecar.http to"
+        " unix:PATH",
         config.sidecar.http,
     )
     return None
@@ -234,8 +235,8 @@ def _check_tokens(config: Config, tokens: TokenFile) -> None:
     """Refuse to open the API to a network in which nobody could be told apart."""
     if config.needs_token and not tokens.all():
         raise ConfigError(
-            f"sidecar.http = {config.sidecar.http} needs a token, and there is none:"
-            " make one with `meterline token create NAME --scope read`"
+            f"sidecar.http = {config.sidecar.http} needs a token, but there is none:"
+            " create one with `meterline token create NAME --scope read`"
         )
 
 

@@ -102,8 +102,8 @@ async def read_slice(
             break
         if batch.id != end.batch + 1:
             raise MeterlineError(
-                f"batch {end.batch + 1} is missing in this ledger: run `meterline verify`;"
-                " nothing behind it is forwarded"
+                f"batch {end.batch + 1} is missing in this ledger: run `meterline"
+                " verify`; nothing after it is forwarded"
             )
         if producer in epochs if is_rolled_up else producer not in own:
             ahead = Ahead(batch.id, mac)
@@ -186,7 +186,7 @@ async def _read_batch(
     if len(events) < n_events:
         raise MeterlineError(
             f"events of batch {batch.id} are missing in this ledger: run `meterline"
-            " verify`; nothing behind them is forwarded"
+            " verify`; nothing after them is forwarded"
         )
     is_whole = place.n_events + n_events == batch.events
     last_seq = batch.last_seq if is_whole else events[-1].event.seq

@@ -187,13 +187,13 @@ def not_the_same(row: EdgeRow, *, last_batch: int) -> str:
     """
     if row.ahead > last_batch:
         how = (
-            f"its ledger ends at batch {last_batch}, and {row.ahead} of its batches were"
-            " sent: an old backup was put back there"
+            f"its ledger ends at batch {last_batch}, and {row.ahead} of its batches"
+            " were sent: an old backup was restored there"
         )
     else:
         how = (
-            f"its batch {row.ahead} is not the one that was sent: an old backup was put"
-            " back there, or a copy of it went on"
+            f"its batch {row.ahead} is not the one that was sent: an old backup was"
+            " restored there, or a copy of it is running"
         )
     return (
         f"{how}. Of a copy, stop it and empty its state directory; otherwise `meterline"
@@ -209,7 +209,8 @@ def whose(producer: str, owner: int | None, edges: Sequence[Edge]) -> str:
         owner: the id of its edge; ``None``: it is this host's.
     """
     copied = (
-        "If a spool, or a whole state directory, was copied from there, stop the copy and"
+        "If a spool, or a whole state directory, was copied from there, stop the copy"
+        " and"
         " empty its state directory"
     )
     name = next((e.row.name for e in edges if e.row.id == owner), None)
@@ -220,8 +221,10 @@ def whose(producer: str, owner: int | None, edges: Sequence[Edge]) -> str:
     return (
         f"producer {producer} is another edge's, {name}: one at a time speaks for"
         f" it. {copied}. If the disk of {name} is lost, or the one here was lost and is"
-        f" found again: stop {name} in order, if it is there, so that it sends all that it"
-        f" has, and run `meterline edges retire {name} --reason ...` at the centre; then"
+        f" found again: stop {name} in order, if it is there, so that it sends all"
+        " that it"
+        f" has, and run `meterline edges retire {name} --reason ...` at the centre;"
+        " then"
         " this one goes on by itself"
     )
 

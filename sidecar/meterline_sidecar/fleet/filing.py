@@ -97,7 +97,7 @@ class Filing:
         """
         reached, what = self.reached, file.what
         if reached is None:
-            return "the centre has not said yet what it has"
+            return "the centre has not reported yet what it has"
         if self._noted is None or file.id > self._noted:
             return f"the centre has not noted {what.file} yet"
         last_event_id = what.first_event_id + what.events - 1

@@ -171,7 +171,7 @@ class EventFile:
             name = name.with_suffix("")
         if name.suffix not in SHAPES:
             raise BadFile(
-                f"{self.path}: what it is cannot be told by its name; say --format jsonl,"
+                f"{self.path}: its name does not show its format; use --format jsonl,"
                 " csv or parquet"
             )
         return SHAPES[name.suffix]
@@ -221,7 +221,8 @@ def _rest(file: BinaryIO, name: str, bytes_max: int) -> Iterator[bytes]:
         n_bytes += len(line)
         if n_bytes > bytes_max > 0:
             raise BadFile(
-                f"{name} has more than {bytes_max:,} bytes, unpacked; `meterline import`"
+                f"{name} has more than {bytes_max:,} bytes, unpacked; `meterline"
+                " import`"
                 " reads files of any length"
             )
         yield line

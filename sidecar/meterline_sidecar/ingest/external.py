@@ -352,8 +352,8 @@ def _judged(event: NewEvent, known: Known, *, is_new: bool) -> Taken:
     return Taken(
         "conflict",
         known.event_id,
-        reason=f"event {known.event_id} has this id and says something else; that one"
-        " stays, and this one is not stored",
+        reason=f"event {known.event_id} has this id but different content; it stays,"
+        " and this one is not stored",
         field="id",
     )
 

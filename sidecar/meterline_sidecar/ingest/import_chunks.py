@@ -84,8 +84,8 @@ async def opened(key: bytes, chunk: Chunk) -> list[Line]:
     if mac != chunk.mac:
         raise ImportRefused(
             f"what was put aside of lines {chunk.first_line} to"
-            f" {chunk.first_line + chunk.lines - 1} of import {chunk.import_id} was"
-            " changed since, and is not counted: put back a backup from before, or"
+            f" {chunk.first_line + chunk.lines - 1} of import {chunk.import_id} has"
+            " been changed since, and is not counted: restore a backup from before, or"
             " import the file again under another name"
         )
     return await asyncio.to_thread(_decode, chunk.content)

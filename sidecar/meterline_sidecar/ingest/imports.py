@@ -162,9 +162,8 @@ class Imports:
                 return found
             if found.sums.bad and not skip_bad:
                 raise ImportRefused(
-                    f"{n_of(found.sums.bad, 'line')} of {found.row.file} cannot be"
-                    " taken, so that nothing is; mend the file, or leave them out with"
-                    " --skip-bad"
+                    f"{n_of(found.sums.bad, 'bad line')} in {found.row.file}, so nothing"
+                    " was imported; fix the file, or use --skip-bad"
                 )
             if not found.sums.events:
                 raise ImportRefused(f"there is no event in {found.row.file}")
@@ -264,8 +263,9 @@ class Imports:
             found = Found(row, await store.sums_of(tx, row))
             if found.sums.lines != await store.sealed_lines(tx, row.id):
                 raise ImportRefused(
-                    f"lines of import {row.name} are gone from the ledger since it was"
-                    " staged: put back a backup from before; what is stored of it stays"
+                    f"lines of import {row.name} have disappeared from the ledger"
+                    " since it was staged: restore a backup from before; what is"
+                    " already stored stays"
                 )
             await self._step(tx, found, "committed", BY_ITSELF)
             self._has_leftovers = True
@@ -343,8 +343,8 @@ def _other_file(row: ImportRow, first_line: int) -> ImportRefused:
             " or choose another name"
         )
     return ImportRefused(
-        f"import {row.name} is {row.state} with other lines: commit or discard it first,"
-        " or choose another name"
+        f"import {row.name} is {row.state} with other lines: commit or discard it"
+        " first, or choose another name"
     )
 
 

@@ -37,7 +37,7 @@ from meterline_sidecar.store.edge.forward import mac_of_batch
 from meterline_sidecar.store.journal import ID_MAX
 from meterline_sidecar.store.port import Ledger, Tx
 
-ERASING: Final = "a name is being erased, and files of the archive are written anew"
+ERASING: Final = "a name is being erased, and files of the archive are being rewritten"
 STAYS_MS: Final = 7 * DAY_MS
 """What was brought back stays that long, whatever the retention is."""
 
@@ -191,7 +191,7 @@ class Archive:
         stays_ms = back.moved_ms + STAYS_MS
         if self._clock.now_ms() >= stays_ms:
             return None
-        return f"what was brought back stays until {format_time_ms(stays_ms)}"
+        return f"events that were brought back stay until {format_time_ms(stays_ms)}"
 
     async def _oldest(
         self, tx: Tx, start: Begin, before_ms: int
@@ -270,7 +270,7 @@ class Archive:
             if self._copies is not None:
                 unsettled = unsettled or await self._copies.why_stays(tx, move)
             if await begin(tx) != start or unsettled is not None:
-                raise ArchiveFailed("the ledger changed meanwhile; try again")
+                raise ArchiveFailed("the ledger changed in the meantime; try again")
             deleted = await store.take_out(tx, move)
             if deleted != expected:
                 raise ArchiveFailed(
@@ -317,7 +317,7 @@ async def why_not_settled(tx: Tx, first_id: int, last_id: int) -> str | None:
         return "usage is not counted up to there"
     beside = await usage_store.generation_beside(tx, served.id)
     if beside is not None and beside.cursor < last_id:
-        return "what is counted again has not come so far"
+        return "the recount has not come that far"
     if await corrections.correction_in(tx, served.cursor, ID_MAX) is not None:
         return "a correction is not counted yet"
     held = await store.undecided(tx, first_id, last_id)

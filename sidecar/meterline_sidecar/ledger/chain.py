@@ -189,8 +189,8 @@ def _read_head(path: Path) -> Head | None:
         return None
     except (ValueError, RecursionError) as error:
         raise HeadDamaged(
-            f"{path} is damaged ({error}), as a power loss may leave it: nobody can"
-            " tell whether the ledger has lost its last batches"
+            f"{path} is damaged ({error}), as a power failure may leave it, so nobody"
+            " can tell whether the ledger has lost its last batches"
         ) from error
 
 

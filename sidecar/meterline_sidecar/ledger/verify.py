@@ -56,8 +56,8 @@ ALARM: Final = "integrity_alarm"
 
 WENT_BACK: Final = (
     "{finding}; did the server fail over to a standby that lacked them? This process"
-    " ends, so that nothing is billed from what it remembers; the next start says what"
-    " to do"
+    " exits, so that nothing is billed from what it remembers; the next start says"
+    " what to do"
 )
 UNREADABLE: Final = (
     MeterlineError,
@@ -98,8 +98,8 @@ async def check_head(tx: Tx, head: Head | None) -> str | None:
         return (
             f"the ledger ends with batch {newest}, but batch {head.batch_id} was"
             f" committed: {n_of(n_missing, 'batch')}"
-            f" {'is' if n_missing == 1 else 'are'} missing (a deleted WAL, or an old"
-            " copy put back)"
+            f" {'is' if n_missing == 1 else 'are'} missing (a deleted WAL, or a"
+            " restored old copy)"
         )
     return f"batch {head.batch_id} is not the one that was committed"
 

@@ -184,9 +184,11 @@ class CopyGuard:
     ) -> str | None:
         """Return what says that this database is a copy, ``None`` if nothing does."""
         if mark is None:
-            return "there is no file beside it that says what was sent: it is a copy"
+            return (
+                "the file next to it that says what was sent is missing: it is a copy"
+            )
         if mark.install not in (None, cursor.install):
-            return "the file beside it that says what was sent is of another ledger"
+            return "the file next to it that says what was sent is another ledger's"
         if mark.sends > cursor.sends:
             return "it is an older copy: more was sent than it knows of"
         if not self._is_shared and home not in (None, self._mark.place):

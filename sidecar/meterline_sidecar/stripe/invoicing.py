@@ -45,7 +45,7 @@ VERBS: Final[Mapping[str, tuple[str, dict[str, object]]]] = {
     "paid": ("pay", {"paid_out_of_band": True}),
 }
 AGAIN: Final = "let it go again with `meterline outbox invoice NUMBER --retry`"
-LEFT_ALONE: Final = f"nothing was changed there: mend it, then {AGAIN}"
+LEFT_ALONE: Final = f"nothing was changed there: fix it, then {AGAIN}"
 
 
 class Books(Protocol):
@@ -226,7 +226,8 @@ class Invoicer:
         ]
         if len(ids) > 1:
             raise _Held(
-                f"Stripe has several of it, {', '.join(ids[:5])}: take away all but one,"
+                f"Stripe has several of it, {', '.join(ids[:5])}: take away all but"
+                " one,"
                 f" then {AGAIN}"
             )
         return ids[0] if ids else None

@@ -192,8 +192,8 @@ class Reporter:
                 for mode in (cursor.is_live, is_live)
             )
             self._wrong_account = (
-                f"this ledger reports to {told} of Stripe and the key is of {given}: "
-                "give that one a ledger of its own (sidecar.database)"
+                f"this ledger reports to {told} of Stripe but the key is of {given}: "
+                "use a separate ledger for that one (sidecar.database)"
             )
             return False
         return True

@@ -30,8 +30,8 @@ Source: docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period
 2026-05-05.
 """
 ROWS_MAX: Final = 10_000
-LATE: Final = "told after Stripe's invoice for the month was final"
-TOO_OLD: Final = "too old for Stripe when it could have been told"
+LATE: Final = "reported after Stripe's invoice for the month was final"
+TOO_OLD: Final = "too old for Stripe when it could have been reported"
 NO_SUBSCRIPTION: Final = "no subscription at Stripe has a price for this meter"
 NOBODY: Final = "no customer pays for it"
 

@@ -294,7 +294,8 @@ class Differ:
         if is_late and (is_never or not self._reason):
             then = self._when(wanted.id, final_ms)
             text = (
-                f"{self._what(wanted, name, from_ms)} would reach into a period that is final; it can hold from"
+                f"{self._what(wanted, name, from_ms)} would reach into a period that"
+                " is final; it can hold from"
                 f" {then} on"
             )
             return text if is_never else text + ON_PURPOSE
@@ -310,7 +311,8 @@ class Differ:
             if found is not None:
                 period, why = found
                 return (
-                    f"{self._what(wanted, name, from_ms)} would end {period.name} in another {why} than it began"
+                    f"{self._what(wanted, name, from_ms)} would end {period.name} in"
+                    f" another {why} than it began"
                     f" in; it can hold from {self._when(wanted.id, period.end)} on"
                 )
         return None
@@ -368,7 +370,7 @@ class Differ:
             self._now_ms,
         )
         self._found.told.append(
-            f"{name}: taken out; what they used until now can still be invoiced"
+            f"{name}: removed; what they used until now can still be invoiced"
         )
 
     def _plan(self, name: str, change: Change, from_ms: int) -> None:

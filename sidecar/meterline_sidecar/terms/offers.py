@@ -88,8 +88,8 @@ class OfferDiffer:
                     change = PlanChange(version=version, plan=None)
                     self._plan(name, change, today_ms)
                     self._found.told.append(
-                        f"from {_day(today_ms)} plan {name}: version {version} is not"
-                        " offered any more; whoever is on it stays on it"
+                        f"from {_day(today_ms)} plan {name}: version {version} is no"
+                        " longer offered; customers on it stay on it"
                     )
 
     def _plan_from(self, before: Plan | None, gone: Set[str]) -> int:
@@ -215,10 +215,10 @@ class OfferDiffer:
         for pattern, plan in rules.items():
             if known.get(pattern) != plan:
                 self._plan(pattern, RuleChange(plan=plan), self._now_ms)
-                self._found.told.append(f"{pattern}: whoever signs up gets plan {plan}")
+                self._found.told.append(f"{pattern}: new sign-ups get plan {plan}")
         for pattern in known.keys() - rules.keys():
             self._plan(pattern, RuleChange(plan=None), self._now_ms)
-            self._found.told.append(f"{pattern}: nobody signs up any more")
+            self._found.told.append(f"{pattern}: no more sign-ups")
 
     def _plan(self, name: str, change: Change, from_ms: int) -> None:
         self._found.planned.append(Planned(name, change, from_ms, self._reason))

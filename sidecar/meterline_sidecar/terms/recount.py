@@ -27,7 +27,7 @@ def recount(
     if meter is None:
         known = ", ".join(sorted(terms.names("meter"))) or "none"
         return Diff(
-            refused=(f"there is no meter {name} that counts; known are: {known}",),
+            refused=(f"there is no active meter {name}; known are: {known}",),
             at_ms=now_ms,
         )
     when = "the beginning" if from_ms == ALWAYS else format_time_ms(from_ms)

@@ -23,8 +23,8 @@ def _together(values: dict[str, int]) -> Iterable[Found]:
     for name, n_values in values.items():
         yield found(
             "values_together",
-            f"property {name} has more values than the {n_values:,} that are told apart:"
-            f" the others are added up as {OTHER}",
+            f"property {name} has more values than the {n_values:,} that are kept"
+            f" apart: the others are added up as {OTHER}",
         )
 
 
@@ -35,7 +35,8 @@ def _misfits(meters: Sequence[Meter], noted: dict[str, Misfits]) -> Iterable[Fou
             yield found(
                 "fraction_not_counted",
                 f"{n_of(misfits.left_out, 'value')} of meter {meter.name}"
-                f" {'is' if misfits.left_out == 1 else 'are'} not whole and not counted",
+                f" {'is' if misfits.left_out == 1 else 'are'} not whole and not"
+                " counted",
             )
         if misfits.rounded:
             yield found(

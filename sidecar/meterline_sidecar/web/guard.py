@@ -46,8 +46,8 @@ COOKIE: Final = "meterline_token"
 LOCAL_NAMES: Final = frozenset(("localhost", "meterline"))  # `meterline` for unix:
 PROBES: Final = frozenset(("/livez", "/readyz"))
 LOGGED_OUT: Final = (
-    "you are logged out, and what you sent was not carried out: log in in another tab,"
-    " then reload this page, and let your browser send it again when it asks"
+    "you are logged out, so this was not carried out: log in in another tab, then"
+    " reload this page, and let your browser send it again when it asks"
 )
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"

@@ -104,7 +104,7 @@ def _storing(parts: Parts) -> Iterator[Found]:
         yield found(
             "events_not_stored",
             f"what arrived {parts.ingest.waiting_s:.0f} s ago is not stored yet: the"
-            " disk is slow, or something keeps the database busy",
+            " disk is slow, or the database is busy",
         )
     if parts.alarm is not None:
         yield found("ledger_not_trusted", f"nothing is billed: {parts.alarm}")
@@ -132,7 +132,8 @@ def _erased(eraser: Eraser) -> Iterator[Found]:
         yield found(
             "erased_words_missing",
             f"the ledger was put back, and {n_of(len(words), 'word')} may be here again"
-            f" that went with {alias}: `meterline erase {alias} --also WORD --reason ...`",
+            f" that went with {alias}: `meterline erase {alias} --also WORD --reason"
+            " ...`",
         )
 
 
@@ -151,8 +152,8 @@ def _left_out(counts: Counts) -> Iterator[Found]:
     if counts.bad_quantities:
         yield found(
             "quantity_not_taken",
-            f"{n_of(counts.bad_quantities, 'event')} had a quantity or a property"
-            " that could not be taken",
+            f"{n_of(counts.bad_quantities, 'event')} had a quantity or a property that"
+            " was left out",
         )
     if counts.memory:
         workers = n_of(counts.memory, "worker")
@@ -167,7 +168,8 @@ def _conflicts(conflicts: Conflicts) -> Iterator[Found]:
     if conflicts.events:
         yield found(
             "external_id_conflict",
-            f"{n_of(conflicts.events, 'event')} came under an id that another event has,"
+            f"{n_of(conflicts.events, 'event')} came under an id that another event"
+            " has,"
             f" the last one as {conflicts.external_id} of {conflicts.source},"
             f" which is event {conflicts.event_id}",
         )
@@ -204,7 +206,8 @@ def _silent(gaps: SilentGaps, *, now_ms: int) -> Iterator[Found]:
         return
     yield found(
         "events_missing",
-        f"{n_of(gaps.events, 'event')} recorded by {n_of(gaps.producers, 'silent worker')}"
+        f"{n_of(gaps.events, 'event')} recorded by"
+        f" {n_of(gaps.producers, 'silent worker')}"
         f" {'has' if gaps.events == 1 else 'have'} not arrived: {latest.app}, process"
         f" {latest.pid} on {latest.host} (producer {latest.producer}), silent for"
         f" {lasting(now_ms - latest.seen_ms)}",
@@ -220,8 +223,8 @@ def _clock(parts: Parts, last_event_ms: int | None) -> Iterator[Found]:
         way = "ahead" if jump_ms > 0 else "back"
         yield found(
             "clock_jumped",
-            f"this machine's clock jumped {way} by {lasting(abs(jump_ms))}: what"
-            " arrives is held until it is back, or has kept to that for 10 minutes",
+            f"this machine's clock jumped {way} by {lasting(abs(jump_ms))}: new events"
+            " are held until it is back, or has been steady for 10 minutes",
         )
     if parts.absence is not None and (unknown_ms := parts.absence.ahead_ms()):
         yield found(
@@ -239,8 +242,8 @@ def _recounting(usage: AggregationStatus) -> Iterator[Found]:
     if usage.recounting_percent is not None:
         yield found(
             "recounting",
-            f"recounting, {usage.recounting_percent} %: what was counted before is"
-            " served until it is complete",
+            f"recounting, {usage.recounting_percent} %: the earlier numbers are shown"
+            " until it is complete",
         )
 
 

@@ -91,14 +91,14 @@ def _replayed(used: Used, asked: bytes) -> Response:
     when = format_time_ms(used.used_ms)
     if used.request != asked:
         raise Conflict(
-            f"this {HEADER} is that of another request, from {when}: nothing was changed"
-            " now; send what is new under a new key"
+            f"this {HEADER} is that of another request, from {when}: nothing was"
+            " changed now; send a new request with a new key"
         )
     if used.status is None or used.answer is None:
         raise Conflict(
             f"a request under this {HEADER} was carried out at {when}, or is just being"
-            " so, and its answer is not kept: nothing was changed now; look at what it"
-            " did before you send it under a new key"
+            " so, and its answer is not kept: nothing was changed now; check what it"
+            " did before you send it with a new key"
         )
     kind = "json" if used.status < 400 else "problem+json"
     return Response(

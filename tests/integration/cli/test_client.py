@@ -103,7 +103,7 @@ def test_a_page_of_somebody_else_is_no_sidecar(
 ) -> None:
     with (
         answering(body, status=status) as client,
-        pytest.raises(NoSidecar, match="is no Meterline sidecar"),
+        pytest.raises(NoSidecar, match="is not a Meterline sidecar"),
     ):
         client.get("/v1/customers", CustomerPage)
 
@@ -111,6 +111,6 @@ def test_a_page_of_somebody_else_is_no_sidecar(
 def test_an_error_in_other_words_is_no_sidecar(answering: Answering) -> None:
     with (
         answering('{"error": "x"}', status="500 Oops") as client,
-        pytest.raises(NoSidecar, match="is no Meterline sidecar"),
+        pytest.raises(NoSidecar, match="is not a Meterline sidecar"),
     ):
         client.get("/v1/customers", CustomerPage)

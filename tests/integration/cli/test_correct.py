@@ -47,7 +47,7 @@ def test_events_are_corrected_and_stay_so_whoever_is_killed(
 
     dry = run(sidecar, "--customer", "acme", *hour, *why, "--dry-run")
     assert dry.startswith("would be: 5 events void")
-    assert "no period comes to something else" in dry  # all of it is free
+    assert "no period's amount changes" in dry  # all of it is free
     assert "nothing was corrected" in run(sidecar, "--list")
 
     made = json.loads(run(sidecar, "--event", "2", *why, "--json"))

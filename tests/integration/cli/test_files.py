@@ -89,7 +89,7 @@ def test_init_writes_down_a_port_that_nobody_has(tmp_path: Path) -> None:
         host, _, port = http.rpartition(":")
         assert host == "127.0.0.1"
         assert 8270 < int(port) < 8370
-        assert f"port 8270 is taken here, so the HTTP API gets {http}" in told
+        assert f"port 8270 is in use here, so the HTTP API gets {http}" in told
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ async def test_nothing_leaves_before_the_centre_has_it_and_the_file_is_read_back
                     return str(await among.why_not_there(tx, file))
 
         everything = Reached(newest.batch_id, newest.event_id)
-        assert await why(None) == "the centre has not said yet what it has"
+        assert await why(None) == "the centre has not reported yet what it has"
         assert await why(everything) == f"the centre has not noted {what.file} yet"
         await among.begin(what.file)
         none_of_it = Reached(what.last_batch_id - 1, newest.event_id)

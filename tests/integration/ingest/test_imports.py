@@ -188,7 +188,7 @@ async def test_bad_lines_are_left_out_on_purpose_only(sidecar: Sidecar) -> None:
     await imports.begin("march", file="x.csv", author="me", reason="")
     await imports.put_aside("march", lines(imports, 1, ["a"], faults=[BAD]))
 
-    with pytest.raises(ImportRefused, match=r"1 line of x.csv cannot be taken"):
+    with pytest.raises(ImportRefused, match=r"1 bad line in x.csv"):
         await imports.stage("march", skip_bad=False, author="me")
     with pytest.raises(ImportRefused, match="is not whole yet"):
         await imports.commit("march", author="me")
@@ -234,9 +234,12 @@ async def test_what_is_discarded_is_gone_and_its_name_is_free(sidecar: Sidecar) 
     [
         (
             "UPDATE import_chunks SET content = x'90' WHERE first_line = 2",
-            "was changed",
+            "has been changed",
         ),
-        ("UPDATE import_chunks SET import_id = 2 WHERE first_line = 2", "are gone"),
+        (
+            "UPDATE import_chunks SET import_id = 2 WHERE first_line = 2",
+            "have disappeared",
+        ),
     ],
 )
 async def test_what_was_changed_since_it_was_put_aside_is_not_counted(

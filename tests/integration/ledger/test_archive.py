@@ -290,7 +290,7 @@ async def test_what_is_not_counted_stays(sidecar: Sidecar, tmp_path: Path) -> No
 
     async with sidecar.database.reading() as tx:
         assert (await begin(tx)).event_id == 2
-    assert archive.waits == "what is counted again has not come so far"
+    assert archive.waits == "the recount has not come that far"
 
 
 async def test_nothing_leaves_while_a_correction_is_not_counted(

@@ -43,6 +43,6 @@ def test_whom_a_count_waits_for_is_named_once(
     told = capsys.readouterr()
     assert told.out == ""
     assert [line.split(";")[0] for line in told.err.splitlines()] == [
-        "waits for edges that count again as well: one (silent)",
-        "waits for edges that count again as well: one (connected)",
+        "waits for edges that also count again: one (silent)",
+        "waits for edges that also count again: one (connected)",
     ]

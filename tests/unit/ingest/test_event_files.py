@@ -108,7 +108,7 @@ def test_what_is_no_file_of_events_is_refused(
     with pytest.raises(BadFile, match="cannot be unpacked"):
         lines(tmp_path, "x.jsonl.gz", gzip.compress(b"{}\n" * 99)[:15])
     (tmp_path / "x.jsonl.gz.txt").touch()
-    with pytest.raises(BadFile, match="cannot be told by its name"):
+    with pytest.raises(BadFile, match="does not show its format"):
         EventFile(str(tmp_path / "x.jsonl.gz.txt"), None)
     with pytest.raises(BadFile, match="there is no file"):
         EventFile(str(tmp_path / "no-ending"), None)

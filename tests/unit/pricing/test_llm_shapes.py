@@ -41,7 +41,7 @@ def test_without_a_catalogue_nothing_is_priced() -> None:
         load(f"{PLAN}[plan.llm]\n{SAID}")
 
     assert str(caught.value) == (
-        "pricing.toml:4: plan[0].llm: there is no catalogue of prices here"
+        "pricing.toml:4: plan[0].llm: no price catalogue is available here"
     )
 
 

@@ -524,7 +524,9 @@ def test_credits_of_which_nobody_can_say_what_is_left_are_told(
         load(text)
         return
     (told,) = messages(text)
-    assert f"{holder}[0].credit[1].name: two credits of one name `credit`" in told
+    assert (
+        f"{holder}[0].credit[1].name: two credits with the same name `credit`" in told
+    )
 
 
 def test_a_credit_that_ends_before_it_begins_is_told() -> None:

@@ -111,7 +111,7 @@ def test_a_rate_card_that_makes_no_sense_can_not_be_built(
         ),
         (
             {"discounts": (Discount(units=D(1)),)},
-            "discounts[0].units: units can be taken off a price only: write this there",
+            "discounts[0].units: only a price can have a discount in units: write it there",
         ),
         (
             {"commitment": Commitment(quantity=D(1))},

@@ -18,8 +18,10 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_reader
 
 ON_SERVER: Final = (
-    "sidecar.database: {} is a database on a server, which is not copied to a file: make backups with the server's own means, such as pg_dump,"
-    " and keep a copy of the files beside sidecar.database_files; see docs/postgresql.md"
+    "sidecar.database: {} is a database on a server, which is not copied to a file:"
+    " make backups with the server's own means, such as pg_dump,"
+    " and keep a copy of the files next to sidecar.database_files; see"
+    " docs/postgresql.md"
 )
 
 

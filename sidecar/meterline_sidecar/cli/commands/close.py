@@ -152,8 +152,8 @@ def _ended(client: Client, run: CloseRun, steps: Steps) -> CloseRun:
             steps.show("periods", run.closed + run.n_held, run.due)
         if state.running is None and run.ended is None:
             raise click.ClickException(
-                "the sidecar was started again meanwhile; what it had closed is closed:"
-                " run the command again for the rest"
+                "the sidecar was restarted in the meantime; what it had closed stays"
+                " closed: run the command again for the rest"
             )
     return run
 
@@ -179,7 +179,7 @@ def _tell(run: CloseRun) -> None:
         what = "would become final" if run.is_dry else "is final now"
     click.echo(f"{n_of(run.closed, 'invoice')} {what}{_totals(run)}")
     if not run.closed and not run.n_held:
-        click.echo("nothing is due; `meterline close --list grace` shows what comes")
+        click.echo("nothing is due; `meterline close --list grace` shows what is next")
     if run.n_held:
         click.echo()
         _tell_held(run.held, run.n_held)

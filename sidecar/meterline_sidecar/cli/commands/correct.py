@@ -196,7 +196,7 @@ def _tell(answer: CorrectionAnswer) -> None:
     if answer.money is not None:
         tell_consequences(answer.money)
         if not answer.money.periods:
-            click.echo("no period comes to something else")
+            click.echo("no period's amount changes")
     click.echo("\nnothing is corrected yet; without --dry-run it is")
 
 

@@ -98,8 +98,7 @@ def _tell_stripe(demo: Stage, client: Client) -> None:
     demo.turn_clock(hours=CLOSED_AFTER_H)
     client.post("/v1/report", ReportAnswer)
     click.echo(
-        f"\nthe sidecar's clock was turned {CLOSED_AFTER_H} hours ahead, so that the"
-        " hour is over"
+        f"\nthe sidecar's clock was set {CLOSED_AFTER_H} hours ahead, to end the hour"
     )
     _heading("meterline outbox")
     tell_rows(client.get("/v1/outbox", OutboxPage), names_of(client))

@@ -82,7 +82,7 @@ def _tell(found: EdgeList, *, is_json: bool) -> None:
         show_json(found)
         return
     if not found.edges:
-        click.echo("no edge has come yet; docs/fleet.md says how one is set up")
+        click.echo("no edge has connected yet; docs/fleet.md says how to set one up")
         return
     table = Table(
         *("edge", "id", "sends", "state", "last seen", "complete to", "in files to"),

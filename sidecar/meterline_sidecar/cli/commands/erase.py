@@ -71,14 +71,15 @@ def _tell(answer: Erased, *, shortest: int) -> None:
         )
     else:
         click.echo(
-            f"the name is erased (erasure {done.erasure}): {n_of(answer.events, 'event')},"
+            f"the name is erased (erasure {done.erasure}):"
+            f" {n_of(answer.events, 'event')},"
             f" and all sums, are of {done.alias}"
         )
     if answer.texts:
         texts = ", ".join(f"{n} of {table}" for table, n in answer.texts.items())
         click.echo(f"texts were replaced in rows: {texts}")
     for file in answer.archive_files:
-        click.echo(f"{file} of the archive would be written anew")
+        click.echo(f"{file} of the archive would be rewritten")
     for text in answer.archive_unread:
         _warn(f"a file of the archive cannot be read, and may hold it: {text}")
     for mention in answer.mentions:

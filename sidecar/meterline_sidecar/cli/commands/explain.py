@@ -203,8 +203,8 @@ def _tell(answer: Explanation) -> None:
         )
     if answer.pending is not None:
         click.echo(
-            f"  {money(answer.pending, answer.currency)} more came to it, which is an"
-            " adjustment on the next invoice"
+            f"  {money(answer.pending, answer.currency)} has been added since, which is"
+            " an adjustment on the next invoice"
         )
     for line in answer.lines:
         click.echo()
@@ -223,7 +223,7 @@ def _tell_adjustment(customer: str, found: ShownAdjustment) -> None:
     )
     click.echo()
     click.secho(f"adjustment of {found.period}: {amount}", bold=True)
-    click.echo(f"  {billed} were billed of it before, and it came to {now} by then")
+    click.echo(f"  {billed} of it had been billed before; by then the amount was {now}")
     click.echo(f"  why: meterline explain {customer} --period {found.period}")
 
 
@@ -267,12 +267,12 @@ def _tell_line_events(
     for window in line.windows:
         click.echo(f"  {window.start}  {quantity(window.quantity)}")
     count = "" if events.n_events is None else f"{quantity(events.n_events)} "
-    first, last = events.first or "not here any more", events.last or "?"
+    first, last = events.first or "no longer here", events.last or "?"
     click.echo(f"  counted from {count}events, the first is {first}, the last {last}")
     if events.late_hours:
         click.echo(
-            f"  in {n_of(events.late_hours, 'hour')}, events came after the period was"
-            f" over: those after event {events.late_after}"
+            f"  in {n_of(events.late_hours, 'hour')} events arrived after the end of"
+            f" the period: those after event {events.late_after}"
         )
     target = answer.number or f"{answer.customer} --period {answer.period.name}"
     click.echo(

@@ -57,7 +57,7 @@ def command() -> None:
 @click.option(
     "--source", metavar="NAME", help="Of events that name none; `default` by default."
 )
-@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be taken.")
+@click.option("--skip-bad", is_flag=True, help="Leave out bad lines.")
 @click.option("--reason", default="", help="Why; it is kept.")
 @daemon_options
 def read(
@@ -91,7 +91,7 @@ def read(
             client.post(f"{path}/discard", ShownImport)
             _tell(found, is_json=is_json)
             if not is_json:
-                click.echo("nothing was taken; mend these lines, or use --skip-bad")
+                click.echo("nothing was imported; fix these lines, or use --skip-bad")
             sys.exit(EXIT_FOUND)
         try:
             client.post(f"{path}/stage", ShownImport, skip_bad="true")

@@ -54,7 +54,7 @@ def command(directory: Path) -> None:
         ) from error
     click.echo(f"wrote {' and '.join(map(str, paths.values()))}; next:")
     if http != f"{HOST}:{PORT}":
-        click.echo(f"  (port {PORT} is taken here, so the HTTP API gets {http})")
+        click.echo(f"  (port {PORT} is in use here, so the HTTP API gets {http})")
     flag = (
         "" if directory == Path() else f" --config {shlex.quote(str(paths[NAMES[0]]))}"
     )
@@ -62,7 +62,5 @@ def command(directory: Path) -> None:
         click.echo(f"  meterline {name}{flag}")
     if not has_state:
         state = shlex.quote(str((directory / STATE).absolute()))
-        click.echo(
-            "and where the app runs, so that it finds this sidecar and no other:"
-        )
+        click.echo("and where the app runs, so that it finds this sidecar:")
         click.echo(f"  export {STATE_VARIABLE}={state}")

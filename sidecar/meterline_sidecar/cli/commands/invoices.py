@@ -121,7 +121,8 @@ def _read(
 def _tell(found: list[DocumentEntry]) -> None:
     if not found:
         click.echo(
-            "no such invoice is final; `meterline close --list grace` shows what waits"
+            "no such invoice is final; `meterline close --list grace` shows what is"
+            " waiting"
         )
         return
     is_at_stripe = any(one.stripe for one in found)

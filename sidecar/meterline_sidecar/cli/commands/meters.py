@@ -115,8 +115,8 @@ def wait_until_read(client: Client, *, is_json: bool) -> None:
         ]
         if waits and waits != told:
             click.echo(
-                f"waits for edges that count again as well: {', '.join(waits)}; it goes on"
-                " by itself, also when this command is interrupted",
+                f"waits for edges that also count again: {', '.join(waits)}; it"
+                " continues by itself, even if this command is interrupted",
                 err=True,
             )
             told = waits
@@ -159,6 +159,8 @@ def _tell_begun(begun: RecountBegun) -> None:
     for text in begun.agreed:
         click.echo(text)
     if begun.recounting_percent is None:
-        click.echo("nothing was counted since then: there is nothing to count again")
+        click.echo(
+            "nothing has been counted since then, so there is nothing to count again"
+        )
     else:
         click.echo(f"recounting, {begun.recounting_percent} %; see `meterline status`")

@@ -160,8 +160,8 @@ def _catalogue(pricing: Path | None, config_path: Path | None) -> Catalogue:
     catalogue = read_config(config_path).catalogue
     if not catalogue.plans:
         raise MeterlineError(
-            "there is no price list here: name one with --pricing FILE, or write a"
-            " first one with `meterline init`"
+            "there is no price list here: name one with --pricing FILE, or create one"
+            " with `meterline init`"
         )
     return catalogue
 

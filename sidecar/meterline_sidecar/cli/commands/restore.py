@@ -18,8 +18,9 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_ledger, open_reader
 
 ON_SERVER: Final = (
-    "sidecar.database: {} is a database on a server, which is not put back from a file: restore the server's own backup,"
-    " and put back the files beside sidecar.database_files; see docs/postgresql.md"
+    "sidecar.database: {} is a database on a server, which is not restored from a"
+    " file: restore the server's own backup, and the files next to"
+    " sidecar.database_files; see docs/postgresql.md"
 )
 
 
@@ -74,7 +75,7 @@ def _tell(restored: Restored) -> None:
         f" {n_of(restored.events, 'event')}, verified"
     )
     if restored.put_aside is not None:
-        click.echo(f"the ledger that was there is in {restored.put_aside}")
+        click.echo(f"the previous ledger is in {restored.put_aside}")
     click.secho(f"! {missing}", fg="yellow")
     if restored.erased:
         click.echo(

@@ -75,7 +75,11 @@ def _counts(status: Status) -> Table:
     for name, count, meaning in (
         ("accepted", status.external.accepted, "stored, since the start"),
         ("duplicate", status.external.duplicate, "sent again, stored once"),
-        ("conflict", status.external.conflict, "under an id that is taken; not stored"),
+        (
+            "conflict",
+            status.external.conflict,
+            "with an id of another event; not stored",
+        ),
         ("refused", status.external.refused, "not valid; not stored"),
     ):
         if count:

@@ -18,10 +18,10 @@ from meterline_sidecar.web.query import ID_MAX, PAGE, CustomerId, Limit
 LOOKED_AT: Final = 1_000
 """Alerts that one request looks through for those that are wanted; there can be more."""
 TO_DO: Final = {
-    "limit": "`meterline invoice {customer}` shows what it comes to, and"
-    " `meterline explain {customer}` where it comes from",
-    "jump": "`meterline events --customer {customer}` shows what came: ask them, or look"
-    " for a key that others use",
+    "limit": "`meterline invoice {customer}` shows the amount, and"
+    " `meterline explain {customer}` how it came about",
+    "jump": "`meterline events --customer {customer}` shows the events: ask them, or"
+    " look for a key that others use",
     "silence": "ask whether they stopped, or look at what records their usage:"
     " `meterline top` shows which workers send anything",
 }
@@ -71,7 +71,8 @@ def _shown(parts: Parts, row: AlertRow) -> ShownAlert:
     action = TO_DO[row.kind].format(customer=row.customer)
     if row.state == "failed":
         action += (
-            "; the webhook was not told, and is not told again: mend `webhook_url`"
+            "; the webhook was not notified, and will not be notified again: fix"
+            " `webhook_url`"
         )
     return ShownAlert(
         id=row.id,

@@ -102,13 +102,15 @@ async def run_archive(parts: Parts, query: Nothing) -> ArchiveStep:
 
 async def _file_at_edge(parts: Parts, filing: Filing | None) -> ArchiveStep:
     if filing is None:
-        raise Conflict("there is no place for files: set archive.url")
+        raise Conflict("no place for files is configured: set archive.url")
     if parts.alarm is not None:
         raise Conflict(
             f"nothing is copied of a ledger that is not trusted: {parts.alarm}"
         )
     if filing.reached is None:
-        raise Conflict("the centre has not said yet what it has: `meterline status`")
+        raise Conflict(
+            "the centre has not reported yet what it has: see `meterline status`"
+        )
     file = await filing.write_next(is_urgent=True)
     copied = None if file is None else _shown(file.as_move())
     return ArchiveStep(moved=copied, is_done=copied is None, waits=None, is_copy=True)

@@ -132,7 +132,9 @@ async def close_periods(parts: Parts, query: CloseQuery, author: str) -> CloseRu
     if period is not None:
         period = period_wanted(parts, query.customer, period_name(period))
     if parts.watch is not None and not parts.watch.is_right():
-        raise Conflict("this machine's clock jumped: what is over is not known")
+        raise Conflict(
+            "this machine's clock jumped, so it is not known which periods are over"
+        )
     wanted = Wanted(
         period=period,
         customer=query.customer,

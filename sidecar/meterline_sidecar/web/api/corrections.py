@@ -106,7 +106,8 @@ class NewCorrection(
             Meta(
                 min_length=1,
                 max_length=100,
-                description="Your own name of it. Asked for again under the same key, it"
+                description="Your own name of it. Asked for again under the same key,"
+                " it"
                 " is made once: send it again after an answer that was lost.",
             ),
         ]
@@ -228,7 +229,7 @@ def _happened(parts: Parts, time: str) -> int:
     _, latest_ms = possible_ms(parts.clock.now_ms())
     if at_ms > latest_ms:
         raise BadRequest(
-            f"time={time!r} is still to come: only what has happened can be counted"
+            f"time={time!r} is in the future: only past usage can be counted"
         )
     return at_ms
 

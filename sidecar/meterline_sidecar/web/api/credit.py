@@ -109,7 +109,7 @@ def _currency(parts: Parts, customer: Customer) -> str:
         plan = plan_of(parts.terms.terms, customer.id, period)
         if plan is not None:
             return plan.currency
-    raise BadRequest(f"customer {customer.id} is on no plan: say which currency it is")
+    raise BadRequest(f"customer {customer.id} has no plan: give the currency")
 
 
 async def credits_shown(

@@ -102,8 +102,8 @@ def _judged(event: NewEvent, latest_ms: int) -> NewEvent | Refused:
         )
     elif event.row.time_ms > latest_ms:
         reason = (
-            f"is {format_time_ms(event.row.time_ms)}, which is still to come: only what"
-            " has happened can be imported"
+            f"is {format_time_ms(event.row.time_ms)}, which is in the future: only"
+            " past events can be imported"
         )
     return event if reason is None else Refused(reason, "time", *event.name)
 

@@ -95,7 +95,7 @@ def _alerts_of_nobody(parts: Parts) -> Iterator[Found]:
         if rule.customer is not None and parts.customers.get(rule.customer) is None:
             yield found(
                 "alert_of_nobody",
-                f"alert {rule.name} is about {rule.customer}, whom nobody knows",
+                f"alert {rule.name} is about {rule.customer}, who is unknown",
             )
 
 
