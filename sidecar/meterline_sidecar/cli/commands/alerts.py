@@ -36,7 +36,7 @@ def command(
     customer: str | None,
     is_all: bool,
 ) -> None:
-    """List the alerts that stand, since when, and what to do about each.
+    """List active alerts, since when they are active, and what to do about each.
 
     A limit is active until the end of its billing period, a jump or a silence until the
     end of the day. [[alert]] in meterline.toml defines the alerts.

@@ -32,7 +32,7 @@ def command(
     limit: int,
     after: int | None,
 ) -> None:
-    """Show who changed what money stands on, the newest first.
+    """Show who changed what affects money, the newest first.
 
     Terms of customers, plans and meters, final invoices, credits, held events, imports:
     each with its author and reason, in the order of the ledger's chain.

@@ -21,7 +21,7 @@ DIGEST_CHARS: Final = 16  # of 64; all of them with --json
 @CONFIG
 @JSON
 def command(config_path: Path | None, is_json: bool) -> None:
-    """List the backups that were made of this ledger, the oldest first."""
+    """List the backups of this ledger, the oldest first."""
     found = backups(read_settings(config_path).sidecar.database)
     is_here = [Path(one.file).exists() for one in found]
     if is_json:

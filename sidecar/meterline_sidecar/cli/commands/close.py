@@ -93,7 +93,7 @@ def command(
     documents: Literal["pdf", "html"],
     **flags: bool,
 ) -> None:
-    """Make the invoices of periods that are over final.
+    """Make invoices final for periods that are over.
 
     The sidecar does this by itself, 24 hours after the end of each customer's period,
     unless meterline.toml says otherwise. This command does it now, and shows what holds

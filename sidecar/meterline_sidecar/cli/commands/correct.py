@@ -68,7 +68,7 @@ def command(
     dry_run: bool,
     **given: Any,
 ) -> None:
-    """Make events void, change what they say, or add usage.
+    """Void events, change their content, or add usage.
 
     No event is changed: a correction is kept next to them, with its reason and author,
     and can be reverted. Differences to final invoices are billed on the next ones.

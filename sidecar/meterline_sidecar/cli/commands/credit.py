@@ -49,7 +49,7 @@ def command(
     reason: str | None,
     **given: str | int | None,
 ) -> None:
-    """Grant a customer a credit, or show what is left of theirs.
+    """Grant a customer a credit, or show what is left.
 
     With AMOUNT, CUSTOMER is granted a credit, which pays for the invoices that become
     final next, until it is used up. Without, their credits are listed.

@@ -31,7 +31,7 @@ OWNERS: Final = {"file": "the files", "api": "the API"}
 
 @click.group()
 def command() -> None:
-    """List customers, and change those whom the API looks after.
+    """List customers, and change those that the API owns.
 
     Each customer has one owner: the files, or the API and these commands.
     """

@@ -40,7 +40,7 @@ def command(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Take the name of a SUBJECT out of the ledger, for good.
+    """Remove the name of a SUBJECT from the ledger, for good.
 
     A random alias takes its place in events, terms, texts, names given by senders,
     refused events, and files of the archive. Events, usage, invoices and both chains

@@ -36,7 +36,7 @@ class FileOr(click.Group):
 
 @click.group(cls=FileOr)
 def command() -> None:
-    """Read events from a file, at once or put aside first.
+    """Read events from a file, at once or staged first.
 
     `meterline import FILE` counts them at once. With --stage NAME they are put aside:
     `diff` shows what they would change, `commit` counts them, and `discard` deletes

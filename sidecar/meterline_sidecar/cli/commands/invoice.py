@@ -126,7 +126,7 @@ def command(
     csv_path: Path | None,
     **given: str | bool | None,
 ) -> None:
-    """Show an invoice, write it to a file, or say what became of it.
+    """Show an invoice, write it to a file, or record what became of it.
 
     Shows the document with a NUMBER such as INV-0001, or what a CUSTOMER owes for a
     billing period, and why. The options that record something (--finalize, --sent,

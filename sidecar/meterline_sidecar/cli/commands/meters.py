@@ -26,7 +26,7 @@ LOOK_S: Final = 0.5
 
 @click.group()
 def command() -> None:
-    """Count what a meter measured again.
+    """Count again what a meter measured.
 
     A new or changed meter applies from then on, and earlier counts stay. This command
     changes them on purpose.

@@ -29,7 +29,7 @@ ON_SERVER: Final = (
 @CONFIG
 @JSON
 def command(backup: Path, config_path: Path | None, is_json: bool) -> None:
-    """Put a backup in the place of the ledger, and say what is missing since.
+    """Replace the ledger with a backup, and show what is missing since.
 
     The sidecar must be stopped. BACKUP is verified first, and the existing ledger is
     set aside. Nothing is billed until you accept what is missing with `meterline verify

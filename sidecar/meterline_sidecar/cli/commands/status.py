@@ -20,7 +20,7 @@ MIB: Final = 1 << 20
 @click.command()
 @daemon_options
 def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """Show what was counted, what is on its way, and what is wrong."""
+    """Show what was counted, what is under way, and what is wrong."""
     with Client.find(url, config_path) as client:
         status = client.get("/status", Status)
     if is_json:
