@@ -192,6 +192,9 @@ class FleetWorld:
         async def open_connection(*_args: Any, **_more: Any) -> Any:
             return self._connected()
 
+        async def addresses(_address: object) -> list[str]:
+            return ["127.0.0.1"]
+
         room = "meterline_sidecar"
         stand_ins: dict[str, object] = {
             f"{room}.daemon.assemble.open_ledger": open_ledger,
@@ -199,6 +202,7 @@ class FleetWorld:
             f"{room}.daemon.assemble_fleet.centre_tls": _no_tls,
             f"{room}.fleet.forwarder.edge_tls": _no_tls,
             f"{room}.fleet.forwarder.LOOK_EVERY_S": LOOK_EVERY_S,
+            f"{room}.fleet.line.addresses": addresses,
             "asyncio.open_connection": open_connection,
             "time.monotonic": self._loop.time,
             "secrets.token_hex": self._token_hex,

@@ -31,7 +31,7 @@ from meterline_sidecar.fleet.backlog import Place, Slice, read_standing
 from meterline_sidecar.fleet.batches import Batches
 from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.goodbyes import Goodbyes
-from meterline_sidecar.fleet.line import HURRY, Line, Refused, in_words
+from meterline_sidecar.fleet.line import HURRY, Line, Refused, in_words, reach
 from meterline_sidecar.fleet.low import LowMark
 from meterline_sidecar.fleet.roller import Roller
 from meterline_sidecar.fleet.telling import Telling
@@ -45,10 +45,6 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.edge.events import marks
 from meterline_sidecar.store.port import Database
 
-CONNECT_TIMEOUT_S: Final = 10.0
-NEXT_ADDRESS_S: Final = 0.5
-"""How long one address is waited for before the next is called as well: of several
-centres with one name, the one that is gone may not say so."""
 RETRY_S: Final = 0.5
 RETRY_S_MAX: Final = 15.0
 LOOK_EVERY_S: Final = 0.1  # for something to send
@@ -168,14 +164,9 @@ class Forwarder:
         self.trouble = trouble
 
     async def _connect(self) -> None:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(
-                self.address.host,
-                self.address.port,
-                ssl=edge_tls(self._config),
-                limit=BUFFER_BYTES,
-                happy_eyeballs_delay=NEXT_ADDRESS_S,
-            )
+        reader, writer = await reach(
+            self.address, tls=edge_tls(self._config), limit=BUFFER_BYTES
+        )
         try:
             line = Line(reader, writer)
             place = await self._greet(line)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import re
+import socket
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -10,6 +12,7 @@ from typing import Final
 from meterline import edge_wire, wire
 from meterline.edge_wire import Covered, FromCentre, FromEdge, Workers
 from meterline.wire import Batch, Refusal
+from meterline_sidecar.config.centre import Address
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.fleet.backlog import Slice
 
@@ -19,8 +22,10 @@ HURRY: Final = Batch(1, 0, b"")
 """A batch of nothing, at a number that is there already: somebody waits for the acks."""
 
 
+CONNECT_TIMEOUT_S: Final = 10.0
+"""For all addresses of a name together."""
 CALL: Final = re.compile(r"\[Errno (\d+)\] Connect call failed \('([^']*)'")
-"""How asyncio tells of each address that a name has and nobody answers at."""
+"""How asyncio tells of an address that nobody answers at."""
 
 
 class Refused(MeterlineError):
@@ -28,12 +33,53 @@ class Refused(MeterlineError):
 
 
 def in_words(error: Exception) -> str:
-    """Say why a connection failed, the same in whichever order addresses were tried."""
+    """Say why a connection failed."""
     text = str(error)
-    if calls := sorted({(ip, int(code)) for code, ip in CALL.findall(text)}):
-        return ", ".join(f"{os.strerror(code).lower()} at {ip}" for ip, code in calls)
+    if call := CALL.search(text):
+        code, ip = call.groups()
+        return f"{os.strerror(int(code)).lower()} at {ip}"
     # Empty is that of a connection that was closed in the middle.
     return text or "the connection was cut"
+
+
+async def addresses(address: Address) -> list[str]:
+    """Return what a name stands for, in the order of the system.
+
+    Raises:
+        OSError: it is not known.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM
+    )
+    return list(dict.fromkeys(str(at[0]) for *_, at in found))
+
+
+async def reach(
+    address: Address, *, tls: ssl.SSLContext, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a centre, at the first of its addresses that answers.
+
+    Each gets its part of the time: of several centres with one name, one that is gone may
+    not say so.
+
+    Raises:
+        OSError: nobody answers as the centre; the text is the same in whichever order
+            addresses were tried.
+    """
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        found = await addresses(address)
+    failed: set[str] = set()
+    for ip in found:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S / len(found)):
+                return await asyncio.open_connection(
+                    ip, address.port, ssl=tls, server_hostname=address.host, limit=limit
+                )
+        except TimeoutError:
+            failed.add(f"no answer at {ip}")
+        except OSError as error:
+            failed.add(in_words(error))
+    raise OSError(", ".join(sorted(failed)))
 
 
 class Line:

@@ -228,7 +228,7 @@ async def test_a_wire_that_is_cut_anywhere_counts_usage_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meterline_sidecar.fleet.line.ANSWER_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("meterline_sidecar.fleet.forwarder.CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("meterline_sidecar.fleet.line.CONNECT_TIMEOUT_S", 0.3)
     seed = random.randrange(2**32)
     print(f"SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     dice = random.Random(seed)
