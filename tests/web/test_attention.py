@@ -292,6 +292,21 @@ async def test_subjects_that_nobody_pays_for_are_named(open_web: OpenWeb) -> Non
         assert await found(web, "usage_unassigned") == []
 
 
+async def test_a_worker_in_memory_that_was_killed_is_not_told_of_for_ever(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        async with Connection(web.parts.config.sidecar.socket) as app:
+            await app.hello(spool="memory: Permission denied")
+            await app.ship(batch(event()))
+        web.clock.time_ms = NOON_MS + DAY_MS
+        (problem,) = await found(web, "events_in_memory")
+        web.clock.time_ms += 1
+
+        assert problem["text"].startswith("1 worker with events in memory only")
+        assert await found(web, "events_in_memory") == []
+
+
 async def test_what_a_silent_worker_has_not_sent_is_told_of_after_a_minute(
     open_web: OpenWeb,
 ) -> None:

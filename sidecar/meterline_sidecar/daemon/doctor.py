@@ -110,8 +110,8 @@ def _files(config: Config) -> Iterator[Check]:
             continue
         at = path.stat()
         mode = stat.S_IMODE(at.st_mode)
-        if stat.S_ISDIR(at.st_mode) and is_ours_alone(at):
-            allowed |= stat.S_IWGRP
+        if is_ours_alone(at):
+            allowed |= stat.S_IWGRP if stat.S_ISDIR(at.st_mode) else stat.S_IRGRP
         if excess := mode & 0o777 & ~allowed:
             text = f"{path} has mode {mode:04o}, which allows {excess:04o} too much"
             action = f"chmod {mode & allowed:04o} {quote(str(path))}"

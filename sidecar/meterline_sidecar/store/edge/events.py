@@ -173,6 +173,17 @@ async def list_producers(
     return [ProducerRow(*row) for row in rows]
 
 
+async def n_in_memory(tx: Tx, *, seen_since_ms: int) -> int:
+    """Return how many open producers seen since then have their events in memory."""
+    row = await tx.fetch_one(
+        "SELECT count(*) FROM producers WHERE is_closed = 0 AND seen_ms >= ?"
+        " AND spool <> 'file'",
+        (seen_since_ms,),
+    )
+    assert row is not None
+    return int(row[0])
+
+
 async def add_producer(tx: Tx, row: ProducerRow) -> int:
     """Add a producer and return its id here; ``row.id`` is ignored."""
     new = await tx.fetch_one(

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 import meterline
 from meterline.wire import ledger_text
-from meterline_sidecar.clock import format_time_ms, time_text
+from meterline_sidecar.clock import DAY_MS, format_time_ms, time_text
 from meterline_sidecar.config.alike import differing
 from meterline_sidecar.fleet.forgotten import n_not_lost
 from meterline_sidecar.ingest.receiver import Receiver
@@ -48,6 +48,9 @@ from meterline_sidecar.web.query import Nothing
 
 PRODUCERS_SHOWN: Final = 100
 UNLIKE_SHOWN: Final = 3
+IN_MEMORY_MS: Final = DAY_MS
+"""For so long a worker with events in memory is told of that was not heard again: it may
+have been killed, and would be told of for ever."""
 
 
 class _Read(NamedTuple):
@@ -71,8 +74,13 @@ async def _read(parts: Parts) -> _Read:
     async with parts.database.reading() as tx:
         at = await counted(tx)
         last_event_id = await audit.last_event_id(tx)
+        counts = await audit.counts(tx)
+        if counts.memory:
+            since_ms = parts.clock.now_ms() - IN_MEMORY_MS
+            n_seen = await event_store.n_in_memory(tx, seen_since_ms=since_ms)
+            counts = counts._replace(memory=n_seen)
         return _Read(
-            counts=await audit.counts(tx),
+            counts=counts,
             not_lost=await n_not_lost(tx),
             producers=await event_store.list_producers(tx, limit=PRODUCERS_SHOWN),
             silent=await gaps.silent_gaps(tx, seen_before_ms=_heard_since_ms(parts)),
