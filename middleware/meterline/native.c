@@ -570,9 +570,10 @@ static int
 note_body(PyObject *self, PyObject *message)
 {
     PyObject *more = PyDict_GetItemWithError(message, text_more_body);
+    if (more != NULL && !PyBool_Check(more)) /* a truth value outlives its message */
+        return DECLINED;
     PyObject *body = PyDict_GetItemWithError(message, text_body);
-    if (PyErr_Occurred() || (body != NULL && !PyBytes_CheckExact(body))
-        || (more != NULL && !PyBool_Check(more)))
+    if (PyErr_Occurred() || (body != NULL && !PyBytes_CheckExact(body)))
         return DECLINED;
     if (body != NULL) {
         int added = add_to(&AT(self, Exchange_bytes_out), PyBytes_GET_SIZE(body));
