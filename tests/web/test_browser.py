@@ -252,6 +252,21 @@ def test_a_date_has_room_for_its_year(live: LiveSidecar, chrome: WebDriver) -> N
     chrome.set_window_size(1440, 1000)
 
 
+def test_the_menu_has_room_for_larger_text(
+    live: LiveSidecar, chrome: WebDriver
+) -> None:
+    chrome.get(f"{live.url}/customers/acme")
+
+    chrome.execute_script("document.body.style.fontSize = '30px'")  # as if set to 200 %
+
+    lines = chrome.execute_script(
+        "const range = document.createRange();"
+        "return [...document.querySelectorAll('.side li a span')].map(name => {"
+        " range.selectNodeContents(name); return range.getClientRects().length })"
+    )
+    assert set(lines) == {1}
+
+
 def in_view(chrome: WebDriver, css: str) -> bool:
     """Say whether the last such element is seen whole, without moving its table."""
     found: bool = chrome.execute_script(
