@@ -258,7 +258,7 @@ async def test_an_import_that_cannot_go_on_says_so(open_web: OpenWeb) -> None:
         await put(web, "march", text(plain(1, time=LONG_AGO)))
         await post(web, "/march/stage")
         async with web.parts.database.transaction() as tx:
-            await tx.execute("UPDATE import_chunks SET mac = x'00'")
+            await tx.execute("UPDATE import_chunks SET mac = ?", (b"\0",))
         await post(web, "/march/commit")
 
         with pytest.raises(ImportRefused, match="has been changed since"):
