@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from tests.forked import ABSENT, Command, forked
 from tests.patience import PATIENCE_S
 from tests.plans import STARTER
 
@@ -228,8 +229,6 @@ class SidecarProcess:
         return process.wait(PATIENCE_S)
 
 
-ABSENT: Final = ("h2", "pygments", "trio")
-"""What only tests have installed: httpx would load it into each of their processes."""
 MODULE: Final = (
     *(sys.executable, "-c"),
     f"import sys; sys.modules.update(dict.fromkeys({ABSENT}));"
@@ -245,10 +244,14 @@ def meterline(
 ) -> subprocess.CompletedProcess[str]:
     """Run one ``meterline`` command to its end and return what it printed."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("METERLINE_")}
-    return subprocess.run(
+    env = {**inherited, **(environment or {})}
+    if not any(name.startswith("PYTHON") for name in environment or ()):
+        where = str(cwd or Path.cwd())
+        return forked().run(Command([*arguments], where, env, timeout_s))
+    return subprocess.run(  # Python reads these when it starts
         [*MODULE, *arguments],
         cwd=cwd,
-        env={**inherited, **(environment or {})},
+        env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
