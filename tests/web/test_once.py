@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from meterline_sidecar.clock import DAY_MS
-from tests.web.conftest import OpenWeb, Web, form
+from tests.web.conftest import ON_SERVER, OpenWeb, Web, form
 from tests.web.test_credits import CREDITS, FEE
 
 BODY: Final = {"amount": "40.00", "reason": "the outage"}
@@ -91,6 +91,8 @@ NO_ANSWERS: Final = (
     " BEGIN SELECT RAISE(ABORT, 'the power is gone'); END"
 )
 """Ends a request between its change and its answer."""
+NO_ANSWERS_THERE: Final = "ALTER TABLE idempotency_answers ADD CHECK (false) NOT VALID"
+"""The same on a server."""
 
 
 async def test_who_lost_the_answer_with_the_process_does_not_change_it_twice(
@@ -100,7 +102,7 @@ async def test_who_lost_the_answer_with_the_process_does_not_change_it_twice(
         page = (await web.http.get(PAGE)).text
         sent = {**BODY, "once": key_in(page)}
         async with web.parts.database.transaction() as tx:
-            await tx.execute(NO_ANSWERS)
+            await tx.execute(NO_ANSWERS_THERE if ON_SERVER else NO_ANSWERS)
         assert (await ask(web, "a-1")).status_code == 500
         assert (await web.http.post(f"{PAGE}/credits", data=sent)).status_code == 500
 
