@@ -38,7 +38,8 @@ ON_SERVER: Final = os.environ.get("METERLINE_TEST_LEDGER") == "postgresql"
 OWN_LEDGERS: Final = (
     # They open the file themselves: to change it, verify it, or die in the middle of it.
     *("test_again.py", "test_erasures.py", "test_freshness.py", "test_grafana.py"),
-    *("test_ids.py", "test_laws.py", "test_retries.py", "test_ways.py"),
+    *("test_ids.py", "test_laws.py", "test_provisioned.py", "test_retries.py"),
+    "test_ways.py",
     # They ask a process of its own.
     *("test_browser.py", "test_forms.py", "test_openapi.py", "test_paper.py"),
 )
