@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Final
 
 TERMINATED: Final = 128 + signal.SIGTERM  # as a shell says it
@@ -13,7 +14,7 @@ def main() -> None:
     if os.getpid() == 1:
         # The first process of a container is sent no signal that it does not handle:
         # until the sidecar runs, a stop would wait for the end of its grace.
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
+        signal.signal(signal.SIGTERM, _end)
     try:
         from meterline_sidecar.cli.main import main as run
     except ModuleNotFoundError as error:
@@ -24,6 +25,10 @@ def main() -> None:
             " need: pip install 'meterline[sidecar]'"
         )
     run()
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    os._exit(TERMINATED)
 
 
 if __name__ == "__main__":
