@@ -152,6 +152,30 @@ async def edges_of_producers(tx: Tx, producers: Sequence[str]) -> dict[str, int]
     return found
 
 
+async def edge_names_of(tx: Tx, producers: Sequence[str]) -> dict[str, str]:
+    """Return the names of the edges that producers are of, of those that are of any."""
+    found: dict[str, str] = {}
+    for part in pieces(producers):
+        rows = await tx.fetch_all(
+            "SELECT p.producer, d.name FROM edge_producers p"  # noqa: S608 - only marks
+            " JOIN edges d ON d.id = p.edge_id"
+            f" WHERE p.producer IN ({marks(len(part))})",
+            part,
+        )
+        found.update({row[0]: row[1] for row in rows})
+    return found
+
+
+async def n_open_at_edges(tx: Tx) -> int:
+    """Return how many producers of edges have not said goodbye."""
+    row = await tx.fetch_one(
+        "SELECT count(*) FROM producers p WHERE p.is_closed = 0 AND EXISTS"
+        " (SELECT 1 FROM edge_producers e WHERE e.producer = p.producer)"
+    )
+    assert row is not None
+    return int(row[0])
+
+
 async def claim_producer(tx: Tx, producer: str, *, edge_id: int) -> None:
     """Note that a producer is an edge's, whosever it was before."""
     await tx.execute(

@@ -212,6 +212,27 @@ async def test_another_edges_token_speaks_for_no_edge_and_no_worker_of_it(
         assert forwarder.is_connected
 
 
+async def test_a_worker_of_an_edge_is_at_that_edge_and_has_not_disappeared(
+    world: World,
+) -> None:
+    async with world.centre() as centre, world.edge() as edge:
+        await edge.ship(batch(used(1)))
+        await until_there(centre, 1)
+
+        here = (await centre.http.get("/status")).json()["producers"]
+        page = (await centre.http.get("/")).text
+        there = (await edge.http.get("/status")).json()["producers"]
+
+    (worker,) = [one for one in here["shown"] if one["ingested"]]
+    assert worker["is_open"]
+    assert (worker["is_connected"], worker["edge"]) == (False, "one")
+    assert (here["open"], here["connected"], here["at_edges"]) == (1, 0, 1)
+    assert "1 at edges" in page
+    assert "disappeared" not in page
+    assert there["at_edges"] == 0
+    assert [one["edge"] for one in there["shown"]] == [None]
+
+
 async def test_a_token_of_an_edge_does_nothing_over_http(world: World) -> None:
     async with world.centre() as centre:
         bearer = {"Authorization": f"Bearer {world.token}"}

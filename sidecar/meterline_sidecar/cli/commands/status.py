@@ -140,4 +140,6 @@ def _producers(status: Status) -> Table:
 def _state(producer: ProducerStatus) -> str:
     if producer.is_connected:
         return "connected"
+    if producer.is_open and producer.edge is not None:
+        return f"at edge {producer.edge}"
     return "disappeared" if producer.is_open else "ended"

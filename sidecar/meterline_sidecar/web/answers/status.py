@@ -55,8 +55,12 @@ class ProducerStatus(msgspec.Struct, frozen=True, kw_only=True):
     is_open: bool
     """It has not said goodbye."""
     is_connected: bool
-    """``is_open`` without it: it was killed, or is about to come back."""
+    """To this sidecar. ``is_open`` without it, and of no edge: it was killed, or is about
+    to come back."""
     spool: str
+    edge: str | None
+    """The name of the edge that it sends to, which alone knows whether it is connected;
+    ``null``: it sends to this sidecar."""
 
 
 class ProducerCounts(msgspec.Struct, frozen=True):
@@ -66,12 +70,15 @@ class ProducerCounts(msgspec.Struct, frozen=True):
     """They have not said goodbye."""
     closed: int
     connected: int
+    """To this sidecar."""
+    at_edges: int
+    """Of those open, how many send to an edge."""
     shown: tuple[ProducerStatus, ...]
 
     @property
     def gone(self) -> int:
         """How many were killed, or are about to come back."""
-        return max(0, self.open - self.connected)
+        return max(0, self.open - self.at_edges - self.connected)
 
 
 class AggregationStatus(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.catalogue import found, in_order
 from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.schedule import JobState
+from meterline_sidecar.store import fleet
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import events as event_store
@@ -60,6 +61,9 @@ class _Read(NamedTuple):
     not_lost: int
     """Events that are forgotten here, and count at the centre."""
     producers: list[event_store.ProducerRow]
+    edges: dict[str, str]
+    """The names of the edges that these send to, by producer."""
+    n_at_edges: int
     silent: gaps.SilentGaps
     last_event_id: int
     last_event_ms: int | None
@@ -79,10 +83,14 @@ async def _read(parts: Parts) -> _Read:
             since_ms = parts.clock.now_ms() - IN_MEMORY_MS
             n_seen = await event_store.n_in_memory(tx, seen_since_ms=since_ms)
             counts = counts._replace(memory=n_seen)
+        producers = await event_store.list_producers(tx, limit=PRODUCERS_SHOWN)
+        names = [row.producer for row in producers]
         return _Read(
             counts=counts,
             not_lost=await n_not_lost(tx),
-            producers=await event_store.list_producers(tx, limit=PRODUCERS_SHOWN),
+            producers=producers,
+            edges=await fleet.edge_names_of(tx, names),
+            n_at_edges=await fleet.n_open_at_edges(tx),
             silent=await gaps.silent_gaps(tx, seen_before_ms=_heard_since_ms(parts)),
             last_event_id=last_event_id,
             last_event_ms=await audit.newest_event_ms(tx),
@@ -238,7 +246,11 @@ def _producers(receiver: Receiver, read: _Read) -> ProducerCounts:
         read.counts.open,
         read.counts.closed,
         receiver.connections,
-        tuple(_producer(row, receiver) for row in read.producers),
+        read.n_at_edges,
+        tuple(
+            _producer(row, receiver, edge=read.edges.get(row.producer))
+            for row in read.producers
+        ),
     )
 
 
@@ -268,7 +280,9 @@ def _events(counts: audit.Counts, *, excluded: int) -> EventCounts:
     )
 
 
-def _producer(row: event_store.ProducerRow, receiver: Receiver) -> ProducerStatus:
+def _producer(
+    row: event_store.ProducerRow, receiver: Receiver, *, edge: str | None
+) -> ProducerStatus:
     return ProducerStatus(
         producer=row.producer,
         app=row.app,
@@ -283,6 +297,7 @@ def _producer(row: event_store.ProducerRow, receiver: Receiver) -> ProducerStatu
         is_open=not row.is_closed,
         is_connected=receiver.is_connected(row.producer),
         spool=row.spool,
+        edge=edge,
     )
 
 
