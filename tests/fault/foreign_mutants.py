@@ -62,8 +62,8 @@ FOREIGN: Final = {
     "spools": {
         "links are followed": (
             f"{SPOOL}/folder.py",
-            "os.O_RDONLY | system.NO_LINK | system.NO_WAIT | system.CLOSE_ON_EXEC",
-            "os.O_RDONLY | system.NO_WAIT | system.CLOSE_ON_EXEC",
+            "flags = system.NO_LINK | system.NO_WAIT | system.CLOSE_ON_EXEC",
+            "flags = system.NO_WAIT | system.CLOSE_ON_EXEC",
             f"{SPOOLS}::test_looking_at_such_a_spool_says_what_is_there[link]",
         ),
         "a file may have another name elsewhere": (

@@ -63,7 +63,7 @@ async def test_a_file_of_long_ago_is_put_aside_then_counted(open_web: OpenWeb) -
         assert again == {**first, "is_known": True}
         assert refused.status_code == 409
         bad = await web.http.post("/v1/imports/march/stage")
-        assert (bad.status_code, "1 line of" in bad.text) == (409, True)
+        assert (bad.status_code, "1 bad line in" in bad.text) == (409, True)
         assert await problems(web) == ["import march is loading since"]
         staged = await post(web, "/march/stage", skip_bad="true")
         assert await problems(web) == ["import march is staged since"]

@@ -362,7 +362,7 @@ async def test_a_link_that_was_cut_off_says_that_it_may_have_been(
             answer = await web.http.get(f"/portal?token={token[:length]}", headers=HTML)
             assert answer.status_code == 401
             assert "may have cut it off" in answer.text
-            assert "ask whoever gave it to you for a new one" in answer.text
+            assert "where you found the link, or ask for a new one" in answer.text
         without = await web.http.get("/portal?token", headers=HTML)
 
     assert without.status_code == 401

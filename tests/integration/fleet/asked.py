@@ -68,9 +68,10 @@ MEASURED: Final = ("/", "/metrics", "/status")
 """What says how this process fares: only whether there is an answer is kept of it."""
 BY_CHANCE: Final = re.compile(
     r"[0-9a-f]{16,}|\bu1-[a-z2-7]+|(?<=token )[0-9a-f]{8}|(?<=token=)[\w.-]+"
-    r'|(?<=name="once" value=")[\w-]+|(?<="frames":)\d+'
+    r'|(?<=name="once" value=")[\w-]+|(?<="frames":)\d+|(?<="usage_rows": )\d+'
 )
-"""Keys, digests, how often an edge's heart beat: what is different each time."""
+"""Keys, digests, how often an edge's heart beat, how much of what has just come is added
+up: what is different each time."""
 EDGE_ID: Final = re.compile(r'<option value="([0-9a-f]{8})[0-9a-f]{24}"')
 KINDS_MAX: Final = 400
 NOT_HERE: Final = re.compile(r"^/static/|\.pdf(\?|$)")
