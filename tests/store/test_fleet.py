@@ -1,6 +1,9 @@
 """Edges, whose producers are whose, and what people decided about edges."""
 
+from meterline.wire import Hello
+from meterline_sidecar.ingest.producer_row import new_row
 from meterline_sidecar.store import fleet, questions
+from meterline_sidecar.store.edge.events import add_producer
 from meterline_sidecar.store.fleet import EdgeRow
 from meterline_sidecar.store.port import Database
 
@@ -78,6 +81,26 @@ async def test_a_producer_is_of_the_edge_that_claimed_it(database: Database) -> 
         await fleet.claim_producer(tx, "0" * 32, edge_id=8)
     async with database.reading() as tx:
         assert await fleet.edge_of_producer(tx, "0" * 32) == 8
+
+
+async def test_open_workers_are_told_by_the_edge_they_send_to(
+    database: Database,
+) -> None:
+    here, there, ended = "0" * 32, "1" * 32, "2" * 32
+    async with database.transaction() as tx:
+        edge_id = await fleet.add_edge(tx, an_edge("a"))
+        for worker in (here, there, ended):
+            hello = Hello(1, worker, "app", "host", 1, 0)
+            row = new_row(hello, seen_ms=0)._replace(is_closed=int(worker == ended))
+            await add_producer(tx, row)
+        for worker in (there, ended):
+            await fleet.claim_producer(tx, worker, edge_id=edge_id)
+
+    async with database.reading() as tx:
+        names = await fleet.edge_names_of(tx, [here, there, ended])
+        assert names == {there: "a", ended: "a"}
+        assert await fleet.edge_names_of(tx, []) == {}
+        assert await fleet.n_open_at_edges(tx) == 1
 
 
 async def test_an_edge_is_found_by_the_id_of_its_ledger(database: Database) -> None:
