@@ -291,10 +291,9 @@ class Collection:
             if amount:
                 raise StepRefused(
                     f"{amount} {currency} of {_number(invoice)} are paid: note first"
-                    " that"
-                    f" it was given back, `meterline invoice {_number(invoice)}"
-                    " --refund"
-                    f" {amount} --reason ...`, or credit it, which keeps the invoice"
+                    f" that it was given back, `meterline invoice {_number(invoice)}"
+                    f" --refund {amount} --reason ...`, or credit it, which keeps the"
+                    " invoice"
                 )
         await self._issuer.undo(
             tx,

@@ -210,8 +210,7 @@ def whose(producer: str, owner: int | None, edges: Sequence[Edge]) -> str:
     """
     copied = (
         "If a spool, or a whole state directory, was copied from there, stop the copy"
-        " and"
-        " empty its state directory"
+        " and empty its state directory"
     )
     name = next((e.row.name for e in edges if e.row.id == owner), None)
     if name is None:
@@ -219,13 +218,11 @@ def whose(producer: str, owner: int | None, edges: Sequence[Edge]) -> str:
             f"producer {producer} is this host's: nobody else speaks for it. {copied}"
         )
     return (
-        f"producer {producer} is another edge's, {name}: one at a time speaks for"
-        f" it. {copied}. If the disk of {name} is lost, or the one here was lost and is"
-        f" found again: stop {name} in order, if it is there, so that it sends all"
-        " that it"
-        f" has, and run `meterline edges retire {name} --reason ...` at the centre;"
-        " then"
-        " this one goes on by itself"
+        f"producer {producer} is another edge's, {name}: one at a time speaks for it."
+        f" {copied}. If the disk of {name} is lost, or the one here was lost and is"
+        f" found again: stop {name} in order, if it is there, so that it sends all that"
+        f" it has, and run `meterline edges retire {name} --reason ...` at the centre;"
+        " then this one goes on by itself"
     )
 
 

@@ -227,8 +227,7 @@ class Invoicer:
         if len(ids) > 1:
             raise _Held(
                 f"Stripe has several of it, {', '.join(ids[:5])}: take away all but"
-                " one,"
-                f" then {AGAIN}"
+                f" one, then {AGAIN}"
             )
         return ids[0] if ids else None
 

@@ -169,8 +169,7 @@ def _conflicts(conflicts: Conflicts) -> Iterator[Found]:
         yield found(
             "external_id_conflict",
             f"{n_of(conflicts.events, 'event')} came under an id that another event"
-            " has,"
-            f" the last one as {conflicts.external_id} of {conflicts.source},"
+            f" has, the last one as {conflicts.external_id} of {conflicts.source},"
             f" which is event {conflicts.event_id}",
         )
 

@@ -186,6 +186,6 @@ async def _check_server(connection: Connection, place: str) -> None:
         )
     if synchronous == "off":
         raise ForeignDatabase(
-            f"{place}: synchronous_commit is off, so acked events could be lost; set"
-            " it to on"
+            f"{place}: synchronous_commit is off, so acked events could be lost; set it"
+            " to on"
         )
