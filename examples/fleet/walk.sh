@@ -113,7 +113,7 @@ wait $!
 
 say "The centre has all of them, each once, and one invoice"
 cd "$work/centre"
-until meterline usage --json | grep --quiet 120000; do sleep 0.2; done
+until meterline usage --json | grep --quiet --extended-regexp '"quantity": ?120000\b'; do sleep 0.2; done
 # Each edge says every few seconds how it stands.
 while meterline edges list --json | grep --quiet --extended-regexp '"behind": ?[1-9]'; do sleep 0.2; done
 meterline usage
