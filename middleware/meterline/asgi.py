@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from time import perf_counter_ns, time_ns
 from typing import Any, Unpack
 
@@ -198,6 +198,10 @@ if native is not None:
     class _Compiled(Exchange, eq=False):
         """An exchange whose ``send`` is compiled."""
 
+    async def _awaiting(awaitable: Awaitable[object]) -> None:
+        """Await what an app has returned that is no coroutine."""
+        await awaitable
+
     _is_installed = install(
         Exchange=Exchange,
         Compiled=_Compiled,
@@ -220,31 +224,23 @@ if native is not None:
         get_asyncgen_hooks=sys.get_asyncgen_hooks,
         hook=Begin,
         watch=generators.watch,
+        perf_counter_ns=perf_counter_ns,
+        time_ns=time_ns,
+        call=MeterMiddleware.__call__,
+        awaiting=_awaiting,
         asgi_names=globals(),
         exchange_names=Exchange.write.__globals__,
     )
-    _begin, _leave = native.begin, native.leave
-    _call_in_python = in_python["__call__"] = MeterMiddleware.__call__
+    _serve = native.serve
+    in_python["__call__"] = MeterMiddleware.__call__
 
     async def _call(
         self: MeterMiddleware, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Serve as in Python, with what comes before and after the app compiled."""
-        begun = _begin(self, scope, receive, send)
-        if begun is None:  # a websocket, what is left out, and whatever is unusual
-            await _call_in_python(self, scope, receive, send)
-            return
-        exchange, its_receive, its_send, token = begun
-        app = self.app
-        try:
-            await app(scope, its_receive, its_send)
-            if not exchange.is_over:
-                exchange.end(None)
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            _leave(exchange, token)
+        """Serve as in Python; for those who look, or have a class of their own."""
+        await _serve(self, scope, receive, send)
 
+    _call.__qualname__ = MeterMiddleware.__call__.__qualname__
     if _is_installed:
         setattr(MeterMiddleware, "__call__", _call)  # noqa: B010 - mypy
+        native.answer_calls(MeterMiddleware)

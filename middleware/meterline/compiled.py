@@ -5,12 +5,13 @@ compiler as this was installed, in another interpreter than CPython, and with
 ``METERLINE_PURE=1``.
 """
 
+import mmap
 import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from zlib import crc32
 
 from meterline.complaints import troubles, words
@@ -60,6 +61,34 @@ def install(**names: Any) -> bool:
         troubles.add(f"the compiled part cannot be used: {words(error)}")
         return False
     return True
+
+
+class Appender(Protocol):
+    """What writes to a map, one piece behind the other: a map itself can do so."""
+
+    def write(self, piece: bytes, /) -> int:
+        """Write all of a piece.
+
+        Raises:
+            ValueError: it does not fit, or the map is closed.
+        """
+        ...
+
+    def tell(self) -> int:
+        """Return where the next piece goes."""
+        ...
+
+    def seek(self, position: int, /) -> object:
+        """Let it go somewhere else."""
+        ...
+
+
+def appender(memory: mmap.mmap) -> Appender:
+    """Return what appends to ``memory``, from its first byte on."""
+    if native is None:
+        return memory
+    made: Appender = native.Appender(memory)
+    return made
 
 
 def stand_in(function: Function) -> Function:

@@ -14,6 +14,7 @@
 #include <Python.h>
 #include <stdint.h>
 #include <structmember.h>
+#include <time.h>
 
 #ifndef SOURCE_CRC
 #define SOURCE_CRC 0 /* of this file; build_native.py says it */
@@ -25,6 +26,7 @@
 #define STATUS_MAX 999
 #define METHOD_NOT_ALLOWED 405
 #define SLOW_US 1000
+#define NAME "MeterMiddleware.__call__"
 
 enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; done */
 
@@ -54,16 +56,18 @@ enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; don
 #define GIVEN(each) \
     each(traffic) each(current_event) each(scope_key) each(methods) each(encode) \
     each(append) each(receive) each(send) each(usual_resolver) each(good_names) \
-    each(get_asyncgen_hooks) each(hook) each(watch) each(asgi_names) each(exchange_names)
+    each(get_asyncgen_hooks) each(hook) each(watch) each(asgi_names) each(exchange_names) \
+    each(perf_counter_ns) each(time_ns) each(call) each(awaiting)
 
 /* Keys of scopes and messages, and methods of Python's. */
 #define TEXTS(each) \
     each(type) each(body) each(more_body) each(status) each(method) each(route) \
     each(router) each(path_template) each(user) each(state) each(auth) each(headers) \
-    each(acquire) each(release) each(write) each(find_route) each(exact_subject) \
-    each(note_unresolved) each(note_failure) each(is_excluded) each(_is_excluded) \
+    each(trailers) each(app) each(throw) each(acquire) each(release) each(write) each(find_route) each(exact_subject) \
+    each(end) each(note_unresolved) each(note_failure) each(is_excluded) each(_is_excluded) \
     each(leave_out) each(key_of) each(close) each(encoded) each(settle) \
-    each(append) each(_append_elsewhere) each(disconnected) each(perf_counter_ns) each(time_ns)
+    each(append) each(_append_elsewhere) each(disconnected) each(perf_counter_ns) \
+    each(time_ns)
 
 #define CLASS_NUMBER(name) name,
 #define CLASS_NAME(name) #name,
@@ -161,17 +165,34 @@ divided(int64_t n, int64_t by)
     return n / by - (n % by < 0);
 }
 
+/* A clock of Python's, and how it is called as long as nobody has put another in there. */
+typedef struct {
+    PyObject **clock;
+    PyCFunction how;
+    clockid_t id;
+} Clock;
+static Clock monotonic = {&the_perf_counter_ns, NULL, CLOCK_MONOTONIC};
+static Clock of_the_day = {&the_time_ns, NULL, CLOCK_REALTIME};
+
 /* Ask a clock by its name in a module, where Python looks it up: whoever sets the time, as
    tests do, has set it here as well. Declined where its answer is no plain number. */
 static int
-ask_clock(PyObject *names, PyObject *name, int64_t *ns)
+ask_clock(PyObject *names, PyObject *name, const Clock *usual, int64_t *ns)
 {
-    PyObject *clock = Py_XNewRef(PyDict_GetItemWithError(names, name));
+    struct timespec now;
+    PyObject *clock = PyDict_GetItemWithError(names, name);
     if (clock == NULL) {
         if (!PyErr_Occurred())
             PyErr_SetObject(PyExc_NameError, name);
         return FAILED;
     }
+    /* As that one does, without the number in between. */
+    if (clock == *usual->clock && PyCFunction_GET_FUNCTION(clock) == usual->how
+        && clock_gettime(usual->id, &now) == 0) {
+        *ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+        return DONE;
+    }
+    Py_INCREF(clock);
     PyObject *answer = PyObject_CallNoArgs(clock);
     Py_DECREF(clock);
     int result = answer == NULL ? FAILED : is_number(answer, ns) ? DONE : DECLINED;
@@ -261,61 +282,267 @@ put_number(char *at, uint32_t n)
         at[i] = (char)(n >> 8 * i);
 }
 
-/* Return the record of an encoded event that has this number. */
-static PyObject *
-record_of(PyObject *payload, uint32_t low)
+/* What appends to a map of a segment: as the map itself, whose `write`, `tell` and `seek`
+   take ten times as long. The two must not be mixed: each has a place of its own. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *map;
+    Py_ssize_t at;
+} Appender;
+
+/* Write a record, or as much of one as `n_head` and `n_bytes` say; declined where it does
+   not fit or where the map is closed. Nobody comes in between: maps run no Python. */
+static int
+put(Appender *self, const char *head, Py_ssize_t n_head, const char *bytes, Py_ssize_t n_bytes)
 {
-    Py_ssize_t n_bytes = PyBytes_GET_SIZE(payload);
+    Py_buffer map;
+    if (PyObject_GetBuffer(self->map, &map, PyBUF_WRITABLE) < 0) {
+        PyErr_Clear();
+        return DECLINED;
+    }
+    int fits = n_head + n_bytes <= map.len - self->at;
+    if (fits) {
+        char *at = (char *)map.buf + self->at;
+        memcpy(at, head, n_head);
+        memcpy(at + n_head, bytes, n_bytes);
+        self->at += n_head + n_bytes;
+    }
+    PyBuffer_Release(&map);
+    return fits ? DONE : DECLINED;
+}
+
+static PyObject *
+appender_write(PyObject *self, PyObject *given)
+{
+    Py_buffer bytes;
+    if (PyObject_GetBuffer(given, &bytes, PyBUF_SIMPLE) < 0)
+        return NULL;
+    int done = put((Appender *)self, NULL, 0, bytes.buf, bytes.len);
+    Py_ssize_t n_bytes = bytes.len;
+    PyBuffer_Release(&bytes);
+    if (done != DONE)
+        return PyErr_SetString(PyExc_ValueError, "it does not fit, or is closed"), NULL;
+    return PyLong_FromSsize_t(n_bytes);
+}
+
+static PyObject *
+appender_tell(PyObject *self, PyObject *nothing)
+{
+    return PyLong_FromSsize_t(((Appender *)self)->at);
+}
+
+static PyObject *
+appender_seek(PyObject *self, PyObject *given)
+{
+    Py_ssize_t at = PyLong_AsSsize_t(given), size = PyObject_Size(((Appender *)self)->map);
+    if (PyErr_Occurred())
+        return NULL;
+    if (at < 0 || at > size)
+        return PyErr_SetString(PyExc_ValueError, "out of range"), NULL;
+    ((Appender *)self)->at = at;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+appender_new(PyTypeObject *type, PyObject *given, PyObject *names)
+{
+    PyObject *map;
+    if (!PyArg_ParseTuple(given, "O", &map))
+        return NULL;
+    Appender *self = (Appender *)type->tp_alloc(type, 0);
+    if (self != NULL)
+        self->map = Py_NewRef(map);
+    return (PyObject *)self;
+}
+
+static void
+appender_dealloc(PyObject *self)
+{
+    Py_DECREF(((Appender *)self)->map);
+    Py_TYPE(self)->tp_free(self);
+}
+
+static PyMethodDef appender_methods[] = {
+    {"write", appender_write, METH_O, NULL},
+    {"tell", appender_tell, METH_NOARGS, NULL},
+    {"seek", appender_seek, METH_O, NULL},
+    {NULL},
+};
+
+static PyTypeObject AppenderType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "meterline.native.Appender",
+    .tp_basicsize = sizeof(Appender),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = appender_new,
+    .tp_dealloc = appender_dealloc,
+    .tp_methods = appender_methods,
+};
+
+/* Write the record of an encoded event that has this number. */
+static int
+write_record(PyObject *write, const char *payload, Py_ssize_t n_bytes, uint32_t low)
+{
+    char head[HEADER_BYTES];
+    put_number(head, (uint32_t)n_bytes);
+    put_number(head + 4, crc32((const unsigned char *)payload, n_bytes, low));
+    put_number(head + 8, low);
+    if (PyCFunction_CheckExact(write) && PyCFunction_GET_FUNCTION(write) == appender_write)
+        return put((Appender *)PyCFunction_GET_SELF(write), head, HEADER_BYTES, payload, n_bytes);
     PyObject *record = PyBytes_FromStringAndSize(NULL, HEADER_BYTES + n_bytes);
     if (record == NULL)
-        return NULL;
-    char *at = PyBytes_AS_STRING(record), *bytes = PyBytes_AS_STRING(payload);
-    put_number(at, (uint32_t)n_bytes);
-    put_number(at + 4, crc32((unsigned char *)bytes, n_bytes, low));
-    put_number(at + 8, low);
-    memcpy(at + HEADER_BYTES, bytes, n_bytes);
-    return record;
+        return FAILED;
+    memcpy(PyBytes_AS_STRING(record), head, HEADER_BYTES);
+    memcpy(PyBytes_AS_STRING(record) + HEADER_BYTES, payload, n_bytes);
+    int result = answered(PyObject_CallOneArg(write, record));
+    Py_DECREF(record);
+    if (result == FAILED && PyErr_ExceptionMatches(PyExc_ValueError)) {
+        PyErr_Clear();
+        return DECLINED;
+    }
+    return result;
 }
 
 static int
-append_to(PyObject *writer, PyObject *payload)
+append_to(PyObject *writer, const char *payload, Py_ssize_t n_bytes)
 {
     PyObject *numbers = AT(writer, Writer__numbers), *write = AT(writer, Writer__write);
     PyObject *seq = PyIter_Next(numbers); /* it has no end */
     if (seq == NULL)
         return FAILED;
-    PyObject *record = record_of(payload, (uint32_t)PyLong_AsUnsignedLongLongMask(seq));
-    PyObject *done = NULL;
     Py_INCREF(write); /* the writer has another one when its segment is full */
-    if (record != NULL)
-        done = PyObject_CallOneArg(write, record);
-    if (done == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) {
-        PyErr_Clear();
-        done = PyObject_CallMethodObjArgs(
-            writer, text__append_elsewhere, payload, seq, write, NULL);
+    uint32_t low = (uint32_t)PyLong_AsUnsignedLongLongMask(seq);
+    int result = write_record(write, payload, n_bytes, low);
+    if (result == DECLINED) {
+        PyObject *bytes = PyBytes_FromStringAndSize(payload, n_bytes);
+        result = bytes == NULL ? FAILED : answered(PyObject_CallMethodObjArgs(
+            writer, text__append_elsewhere, bytes, seq, write, NULL));
+        Py_XDECREF(bytes);
     }
     Py_DECREF(write);
-    Py_XDECREF(record);
     Py_DECREF(seq);
-    return answered(done);
+    return result;
 }
 
 /* Hand an encoded event to its meter. */
 static int
-append_event(PyObject *self, PyObject *payload)
+append_event(PyObject *self, const char *payload, Py_ssize_t n_bytes)
 {
-    PyObject *meter = AT(self, Exchange_meter);
-    if (!is_a(meter, Meter) || AT(meter, Meter_append) == NULL || !PyBytes_CheckExact(payload))
-        return answered(PyObject_CallMethodOneArg(meter, text_append, payload));
-    PyObject *append = Py_NewRef(AT(meter, Meter_append));
+    PyObject *meter = AT(self, Exchange_meter), *append = NULL;
+    if (is_a(meter, Meter))
+        append = Py_XNewRef(AT(meter, Meter_append));
+    if (append == NULL && (append = PyObject_GetAttr(meter, text_append)) == NULL)
+        return FAILED;
     int result;
     if (PyMethod_Check(append) && PyMethod_GET_FUNCTION(append) == the_append
-        && is_a(PyMethod_GET_SELF(append), Writer))
-        result = append_to(PyMethod_GET_SELF(append), payload);
-    else
-        result = answered(PyObject_CallOneArg(append, payload));
+        && is_a(PyMethod_GET_SELF(append), Writer)) {
+        result = append_to(PyMethod_GET_SELF(append), payload, n_bytes);
+    } else {
+        PyObject *bytes = PyBytes_FromStringAndSize(payload, n_bytes);
+        result = bytes == NULL ? FAILED : answered(PyObject_CallOneArg(append, bytes));
+        Py_XDECREF(bytes);
+    }
     Py_DECREF(append);
     return result;
+}
+
+/* --- an event's bytes, as msgspec encodes a tuple: in the shortest form of MessagePack */
+
+typedef struct {
+    Py_ssize_t n;
+    char bytes[1000]; /* what needs more is encoded by msgspec */
+} Packed;
+
+static int
+pack(Packed *to, const void *bytes, Py_ssize_t n_bytes)
+{
+    if (n_bytes > (Py_ssize_t)sizeof to->bytes - to->n)
+        return DECLINED;
+    memcpy(to->bytes + to->n, bytes, n_bytes);
+    to->n += n_bytes;
+    return DONE;
+}
+
+/* Write what says of which kind it is, and a number of so many bytes, highest first. */
+static int
+pack_head(Packed *to, int kind, uint64_t n, int n_bytes)
+{
+    unsigned char bytes[9] = {(unsigned char)kind};
+    for (int i = 0; i < n_bytes; i++)
+        bytes[1 + i] = (unsigned char)(n >> 8 * (n_bytes - 1 - i));
+    return pack(to, bytes, 1 + n_bytes);
+}
+
+static int
+pack_number(Packed *to, int64_t n)
+{
+    if (n >= 0)
+        return n < 0x80 ? pack_head(to, (int)n, 0, 0)
+            : n <= UINT8_MAX ? pack_head(to, 0xcc, n, 1)
+            : n <= UINT16_MAX ? pack_head(to, 0xcd, n, 2)
+            : n <= UINT32_MAX ? pack_head(to, 0xce, n, 4) : pack_head(to, 0xcf, n, 8);
+    return n >= -32 ? pack_head(to, (int)n & 0xff, 0, 0)
+        : n >= INT8_MIN ? pack_head(to, 0xd0, n, 1)
+        : n >= INT16_MIN ? pack_head(to, 0xd1, n, 2)
+        : n >= INT32_MIN ? pack_head(to, 0xd2, n, 4) : pack_head(to, 0xd3, n, 8);
+}
+
+static int
+pack_int(Packed *to, PyObject *number)
+{
+    int64_t n;
+    return is_number(number, &n) ? pack_number(to, n) : DECLINED;
+}
+
+static int
+pack_text(Packed *to, PyObject *text)
+{
+    if (!PyUnicode_CheckExact(text) || !PyUnicode_IS_COMPACT_ASCII(text))
+        return DECLINED;
+    Py_ssize_t n = PyUnicode_GET_LENGTH(text);
+    int head = n < 32 ? pack_head(to, 0xa0 | (int)n, 0, 0)
+        : n <= UINT8_MAX ? pack_head(to, 0xd9, n, 1) : pack_head(to, 0xda, n, 2);
+    return head == DONE ? pack(to, PyUnicode_1BYTE_DATA(text), n) : DECLINED;
+}
+
+static int
+pack_text_or_none(Packed *to, PyObject *text)
+{
+    return text == Py_None ? pack_head(to, 0xc0, 0, 0) : pack_text(to, text);
+}
+
+static int
+pack_quantities(Packed *to, PyObject *quantities)
+{
+    PyObject *name, *quantity;
+    Py_ssize_t at = 0;
+    if (quantities == Py_None)
+        return pack_head(to, 0xc0, 0, 0);
+    if (!PyDict_CheckExact(quantities) || PyDict_GET_SIZE(quantities) > 15
+        || pack_head(to, 0x80 | (int)PyDict_GET_SIZE(quantities), 0, 0) != DONE)
+        return DECLINED;
+    while (PyDict_Next(quantities, &at, &name, &quantity))
+        if (pack_text(to, name) != DONE || pack_int(to, quantity) != DONE)
+            return DECLINED;
+    return DONE;
+}
+
+static int
+pack_event(Packed *to, PyObject *self, int64_t duration_us, PyObject *quantities)
+{
+    static const unsigned char array_of_11 = 0x9b;
+    to->n = 0;
+    return AT(self, Exchange_properties) == Py_None && pack(to, &array_of_11, 1) == DONE
+        && pack_int(to, AT(self, Exchange_time_ms)) == DONE
+        && pack_number(to, 0) == DONE /* Kind.REQUEST */
+        && pack_text_or_none(to, AT(self, Exchange_subject)) == DONE
+        && pack_text_or_none(to, AT(self, Exchange_method)) == DONE
+        && pack_text_or_none(to, AT(self, Exchange_route)) == DONE
+        && pack_int(to, AT(self, Exchange_status)) == DONE
+        && pack_number(to, duration_us) == DONE
+        && pack_int(to, AT(self, Exchange_bytes_in)) == DONE
+        && pack_int(to, AT(self, Exchange_bytes_out)) == DONE
+        && pack_int(to, AT(self, Exchange_flags)) == DONE
+        && pack_quantities(to, quantities) == DONE ? DONE : DECLINED;
 }
 
 /* --- Exchange.write, for HTTP */
@@ -476,6 +703,23 @@ encode_event(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject
     return payload;
 }
 
+/* Append an event that is closed. */
+static int
+append_closed(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject *key)
+{
+    Packed packed;
+    if (key == Py_None && pack_event(&packed, self, duration_us, quantities) == DONE)
+        return append_event(self, packed.bytes, packed.n);
+    PyObject *payload = encode_event(self, duration_us, quantities, key);
+    if (payload == NULL)
+        return FAILED;
+    int result = PyBytes_CheckExact(payload)
+        ? append_event(self, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        : answered(PyObject_CallMethodOneArg(AT(self, Exchange_meter), text_append, payload));
+    Py_DECREF(payload);
+    return result;
+}
+
 static int
 write_steps(PyObject *self, PyObject *middleware, PyObject *scope, int64_t duration_us)
 {
@@ -497,11 +741,8 @@ write_steps(PyObject *self, PyObject *middleware, PyObject *scope, int64_t durat
     set(&AT(self, Exchange_is_over), Py_NewRef(Py_True));
     PyObject *quantities = AT(self, Exchange_quantities);
     quantities = quantities == Py_None ? Py_NewRef(Py_None) : close_event(self);
-    PyObject *payload = NULL;
-    if (quantities != NULL)
-        payload = encode_event(self, duration_us, quantities, key);
-    int result = payload == NULL ? FAILED : append_event(self, payload);
-    Py_XDECREF(payload);
+    int result = quantities == NULL ? FAILED
+        : append_closed(self, duration_us, quantities, key);
     Py_XDECREF(quantities);
     Py_DECREF(key);
     return result;
@@ -547,7 +788,7 @@ write_event(PyObject *self)
         PyErr_Clear();
         return write_in_python(self);
     }
-    int asked = ask_clock(the_exchange_names, text_perf_counter_ns, &end_ns);
+    int asked = ask_clock(the_exchange_names, text_perf_counter_ns, &monotonic, &end_ns);
     if (asked == FAILED)
         return FAILED;
     if (asked == DECLINED || __builtin_sub_overflow(end_ns, start_ns, &took_ns))
@@ -566,16 +807,52 @@ write_event(PyObject *self)
 
 /* --- Exchange.send */
 
+/* What a message says, borrowed from it; NULL where it says nothing. */
+typedef struct {
+    PyObject *type, *body, *more_body, *status;
+} Said;
+
 static int
-note_body(PyObject *self, PyObject *message)
+look_up(PyObject *message, PyObject *key, PyObject **value)
 {
-    PyObject *more = PyDict_GetItemWithError(message, text_more_body);
+    *value = PyDict_GetItemWithError(message, key);
+    return *value != NULL || !PyErr_Occurred();
+}
+
+/* Frameworks write the keys in their code, and so they are known by their address. */
+static int
+read_message(PyObject *message, Said *said)
+{
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+    memset(said, 0, sizeof *said);
+    while (PyDict_Next(message, &at, &key, &value)) {
+        if (key == text_type)
+            said->type = value;
+        else if (key == text_body)
+            said->body = value;
+        else if (key == text_more_body)
+            said->more_body = value;
+        else if (key == text_status)
+            said->status = value;
+        else if (key != text_headers && key != text_trailers)
+            return look_up(message, text_type, &said->type)
+                && look_up(message, text_body, &said->body)
+                && look_up(message, text_more_body, &said->more_body)
+                && look_up(message, text_status, &said->status);
+    }
+    return 1;
+}
+
+static int
+note_body(PyObject *self, const Said *said)
+{
+    PyObject *body = said->body, *more = said->more_body;
     if (more != NULL && !PyBool_Check(more)) /* a truth value outlives its message */
         return DECLINED;
-    PyObject *body = PyDict_GetItemWithError(message, text_body);
-    if (PyErr_Occurred() || (body != NULL && !PyBytes_CheckExact(body)))
-        return DECLINED;
     if (body != NULL) {
+        if (!PyBytes_CheckExact(body))
+            return DECLINED;
         int added = add_to(&AT(self, Exchange_bytes_out), PyBytes_GET_SIZE(body));
         if (added != DONE)
             return added;
@@ -588,26 +865,25 @@ note_body(PyObject *self, PyObject *message)
 }
 
 static int
-note_start(PyObject *self, PyObject *message)
+note_start(PyObject *self, const Said *said)
 {
     int64_t number;
-    PyObject *status = PyDict_GetItemWithError(message, text_status);
-    if (!is_number(status, &number) || number < 0 || number > STATUS_MAX)
+    if (!is_number(said->status, &number) || number < 0 || number > STATUS_MAX)
         return DECLINED;
-    set(&AT(self, Exchange_status), Py_NewRef(status));
+    set(&AT(self, Exchange_status), Py_NewRef(said->status));
     return DONE;
 }
 
 static PyObject *
 send(PyObject *self, PyObject *message)
 {
+    Said said;
     int noted = DECLINED;
-    if (PyDict_CheckExact(message)) {
-        PyObject *type = PyDict_GetItemWithError(message, text_type);
-        if (IS(type, "http.response.body"))
-            noted = note_body(self, message);
-        else if (IS(type, "http.response.start"))
-            noted = note_start(self, message);
+    if (PyDict_CheckExact(message) && read_message(message, &said)) {
+        if (IS(said.type, "http.response.body"))
+            noted = note_body(self, &said);
+        else if (IS(said.type, "http.response.start"))
+            noted = note_start(self, &said);
         if (noted == FAILED)
             return NULL;
     }
@@ -624,88 +900,407 @@ send(PyObject *self, PyObject *message)
 
 static PyMethodDef send_method = {"send", send, METH_O, NULL};
 
-/* --- MeterMiddleware.__call__: what comes before the app's call, and after it */
+/* --- MeterMiddleware.__call__ */
 
-/* Return the exchange that begins, what the app is given of it, and its token; or None. */
-static PyObject *
-made(PyObject *middleware, PyObject *scope, PyObject *receive, PyObject *send)
+/* What it returns: a coroutine, as far as whoever awaits one can tell. It goes on with the
+   app's, and is one frame less for each request. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *middleware, *scope, *receive, *send;
+    PyObject *exchange, *token; /* NULL where nothing of it is metered here */
+    PyObject *awaited;          /* the app's coroutine, or that of the way in Python */
+    enum { NEW, WAITING, RUNNING, OVER } state;
+} Call;
+
+static PyTypeObject CallType;
+
+/* Begin to meter; return what the app is given. */
+static int
+make_exchange(Call *call, PyObject **receiving, PyObject **sending)
 {
-    PyObject *exchange = NULL, *token = NULL, *receiving = NULL, *sending = NULL;
-    PyObject *all = NULL;
     int64_t started, now;
-    int asked = ask_clock(the_asgi_names, text_perf_counter_ns, &started);
+    PyObject *middleware = call->middleware;
+    int asked = ask_clock(the_asgi_names, text_perf_counter_ns, &monotonic, &started);
     if (asked == DONE)
-        asked = ask_clock(the_asgi_names, text_time_ns, &now);
+        asked = ask_clock(the_asgi_names, text_time_ns, &of_the_day, &now);
     if (asked != DONE)
-        return asked == FAILED ? NULL : Py_NewRef(Py_None);
-    PyObject *start_ns = PyLong_FromLongLong(started);
+        return asked;
+    PyObject *exchange = NULL, *start_ns = PyLong_FromLongLong(started);
     PyObject *time_ms = PyLong_FromLongLong(divided(now, 1000000));
     if (start_ns != NULL && time_ms != NULL
-        && PyDict_SetItem(scope, the_scope_key, start_ns) == 0) {
-        PyObject *fields[] = {AT(middleware, Metering_meter), start_ns, time_ms,
-                              middleware, scope, receive, send};
+        && PyDict_SetItem(call->scope, the_scope_key, start_ns) == 0) {
+        PyObject *fields[] = {AT(middleware, Metering_meter), start_ns, time_ms, middleware,
+                              call->scope, call->receive, call->send};
         exchange = PyObject_Vectorcall(classes[Compiled], fields, 7, NULL);
     }
-    /* As its attributes; looking for these would cost as much as calling them. */
-    if (exchange != NULL) {
-        receiving = PyMethod_New(the_receive, exchange);
-        sending = PyCFunction_NewEx(&send_method, exchange, NULL);
-    }
-    if (receiving != NULL && sending != NULL)
-        token = PyContextVar_Set(the_current_event, exchange);
-    if (token != NULL && add_to(&AT(the_traffic, Traffic_started), 1) == DONE)
-        all = PyTuple_Pack(4, exchange, receiving, sending, token);
-    Py_XDECREF(token);
-    Py_XDECREF(sending);
-    Py_XDECREF(receiving);
-    Py_XDECREF(exchange);
     Py_XDECREF(time_ms);
     Py_XDECREF(start_ns);
-    return all;
+    if (exchange == NULL)
+        return FAILED;
+    /* As its attributes; looking for these would cost as much as calling them. */
+    *receiving = PyMethod_New(the_receive, exchange);
+    *sending = PyCFunction_NewEx(&send_method, exchange, NULL);
+    if (*receiving != NULL && *sending != NULL)
+        call->token = PyContextVar_Set(the_current_event, exchange);
+    if (call->token == NULL) {
+        Py_DECREF(exchange);
+        return FAILED;
+    }
+    call->exchange = exchange;
+    return add_to(&AT(the_traffic, Traffic_started), 1) == DONE ? DONE : FAILED;
 }
 
-/* begin(middleware, scope, receive, send): what is made of that, or None where the request
-   is to be served in Python. */
-static PyObject *
-begin(PyObject *module, PyObject *const *given, Py_ssize_t n_given)
+/* Tell whether it is metered here: not a websocket, what is left out, or one that a
+   middleware outside of this one meters already. */
+static int
+is_usual(Call *call)
 {
-    if (n_given != 4 || !is_a(given[0], Metering) || !PyDict_CheckExact(given[1]))
-        Py_RETURN_NONE;
-    PyObject *middleware = given[0], *scope = given[1];
+    PyObject *middleware = call->middleware, *scope = call->scope;
+    if (!is_a(middleware, Metering) || !PyDict_CheckExact(scope))
+        return 0;
     if (!IS(PyDict_GetItemWithError(scope, text_type), "http")
         || PyDict_GetItemWithError(scope, the_scope_key) != NULL || PyErr_Occurred()) {
         PyErr_Clear();
-        Py_RETURN_NONE;
+        return 0;
     }
-    if (AT(middleware, Metering_exclusion) != Py_None) {
-        PyObject *answer = PyObject_CallMethodOneArg(middleware, text__is_excluded, scope);
-        if (answer != Py_False) {
-            Py_XDECREF(answer);
-            return answer == NULL ? NULL : Py_NewRef(Py_None);
-        }
-        Py_DECREF(answer);
-    }
-    return made(middleware, scope, given[2], given[3]);
+    if (AT(middleware, Metering_exclusion) == Py_None)
+        return 1;
+    PyObject *answer = PyObject_CallMethodOneArg(middleware, text__is_excluded, scope);
+    Py_XDECREF(answer);
+    return answer == NULL ? FAILED : answer == Py_False;
 }
 
-/* leave(exchange, token) */
-static PyObject *
-leave(PyObject *module, PyObject *const *given, Py_ssize_t n_given)
+/* Call the app, or the way in Python. */
+static void
+begin(Call *call)
 {
-    if (n_given != 2 || !is_a(given[0], Exchange)
-        || add_to(&AT(the_traffic, Traffic_ended), 1) != DONE)
-        return PyErr_BadInternalCall(), NULL;
-    PyObject *exchange = given[0], *handle = AT(exchange, Exchange_handle);
+    PyObject *receiving = NULL, *sending = NULL, *awaited = NULL;
+    int made = is_usual(call);
+    if (made > 0)
+        made = make_exchange(call, &receiving, &sending);
+    if (made == DECLINED) {
+        PyObject *given[] = {call->middleware, call->scope, call->receive, call->send};
+        awaited = PyObject_Vectorcall(the_call, given, 4, NULL);
+    } else if (made == DONE) {
+        PyObject *given[] = {call->scope, receiving, sending};
+        PyObject *app = PyObject_GetAttr(call->middleware, text_app);
+        if (app != NULL)
+            awaited = PyObject_Vectorcall(app, given, 3, NULL);
+        Py_XDECREF(app);
+        if (awaited != NULL && !PyCoro_CheckExact(awaited) && !Py_IS_TYPE(awaited, &CallType))
+            Py_SETREF(awaited, PyObject_CallOneArg(the_awaiting, awaited));
+    }
+    Py_XDECREF(sending);
+    Py_XDECREF(receiving);
+    call->awaited = awaited;
+}
+
+static int
+leave(Call *call)
+{
+    PyObject *exchange = call->exchange, *handle = AT(exchange, Exchange_handle);
+    if (add_to(&AT(the_traffic, Traffic_ended), 1) != DONE)
+        return FAILED;
     set(&AT(exchange, Exchange_left_at), Py_NewRef(AT(the_traffic, Traffic_ended)));
     if (handle != Py_None
         && answered(PyObject_CallMethodOneArg(handle, text_settle, exchange)) == FAILED)
-        return NULL;
-    if (PyContextVar_Reset(the_current_event, given[1]) < 0) {
+        return FAILED;
+    if (PyContextVar_Reset(the_current_event, call->token) < 0) {
         /* Closed by the collector, in somebody else's context. */
         if (!PyErr_ExceptionMatches(PyExc_ValueError))
+            return FAILED;
+        PyErr_Clear();
+    }
+    return DONE;
+}
+
+/* As `except BaseException as error:` with its `raise`. */
+static void
+end_by_error(PyObject *exchange)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *before = PyErr_GetHandledException();
+    PyErr_SetHandledException(error);
+    int ended = answered(PyObject_CallMethodOneArg(exchange, text_end, error));
+    PyErr_SetHandledException(before);
+    Py_XDECREF(before);
+    if (ended == FAILED)
+        Py_DECREF(error); /* the new one has it as its context */
+    else
+        PyErr_SetRaisedException(error);
+}
+
+static int
+call_clear(PyObject *self)
+{
+    Call *call = (Call *)self;
+    Py_CLEAR(call->middleware);
+    Py_CLEAR(call->scope);
+    Py_CLEAR(call->receive);
+    Py_CLEAR(call->send);
+    Py_CLEAR(call->exchange);
+    Py_CLEAR(call->token);
+    Py_CLEAR(call->awaited);
+    return 0;
+}
+
+/* Do what comes behind the app's call; tell whether it has ended well. An error of the
+   app's is set where it has not. */
+static int
+ended(Call *call, int is_well)
+{
+    PyObject *exchange = call->exchange;
+    if (exchange != NULL) {
+        if (is_well && AT(exchange, Exchange_is_over) != Py_True)
+            is_well = answered(PyObject_CallMethodOneArg(exchange, text_end, Py_None)) == DONE;
+        if (!is_well)
+            end_by_error(exchange);
+        PyObject *error = is_well ? NULL : PyErr_GetRaisedException();
+        if (leave(call) == FAILED)
+            is_well = 0;
+        else if (error != NULL)
+            PyErr_SetRaisedException(Py_NewRef(error));
+        Py_XDECREF(error);
+    }
+    call->state = OVER;
+    PyObject *error = is_well ? NULL : PyErr_GetRaisedException();
+    call_clear((PyObject *)call);
+    if (error != NULL)
+        PyErr_SetRaisedException(error);
+    return is_well;
+}
+
+/* Let nobody go on with what runs at this moment, or has ended. */
+static int
+can_go_on(Call *call)
+{
+    if (call->state == RUNNING)
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+    else if (call->state == OVER)
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    return call->state < RUNNING;
+}
+
+static PySendResult
+call_am_send(PyObject *self, PyObject *value, PyObject **result)
+{
+    Call *call = (Call *)self;
+    *result = NULL;
+    if (!can_go_on(call))
+        return PYGEN_ERROR;
+    if (call->state == NEW && value != Py_None) {
+        PyErr_SetString(
+            PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+        return PYGEN_ERROR;
+    }
+    int is_new = call->state == NEW;
+    call->state = RUNNING;
+    if (is_new)
+        begin(call);
+    PySendResult sent = PYGEN_ERROR;
+    if (call->awaited != NULL)
+        sent = PyIter_Send(call->awaited, value, result);
+    if (sent == PYGEN_NEXT) {
+        call->state = WAITING;
+        return sent;
+    }
+    Py_CLEAR(*result);
+    if (!ended(call, sent == PYGEN_RETURN))
+        return PYGEN_ERROR;
+    *result = Py_NewRef(Py_None);
+    return PYGEN_RETURN;
+}
+
+static PyObject *
+call_send(PyObject *self, PyObject *value)
+{
+    PyObject *result;
+    PySendResult sent = call_am_send(self, value, &result);
+    if (sent == PYGEN_RETURN) {
+        Py_DECREF(result);
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    return sent == PYGEN_NEXT ? result : NULL;
+}
+
+static PyObject *
+call_next(PyObject *self)
+{
+    return call_send(self, Py_None);
+}
+
+static PyObject *
+call_throw(PyObject *self, PyObject *const *given, Py_ssize_t n_given)
+{
+    Call *call = (Call *)self;
+    if (!can_go_on(call))
+        return NULL;
+    if (call->state == NEW) { /* a coroutine that raises what it is given, and runs nothing */
+        PyObject *all[] = {call->middleware, call->scope, call->receive, call->send};
+        if ((call->awaited = PyObject_Vectorcall(the_call, all, 4, NULL)) == NULL)
+            return NULL;
+    }
+    call->state = RUNNING;
+    PyObject *throw = PyObject_GetAttr(call->awaited, text_throw), *result = NULL;
+    if (throw != NULL)
+        result = PyObject_Vectorcall(throw, given, n_given, NULL);
+    Py_XDECREF(throw);
+    if (result != NULL) {
+        call->state = WAITING;
+        return result;
+    }
+    int is_well = PyErr_ExceptionMatches(PyExc_StopIteration);
+    if (is_well)
+        PyErr_Clear();
+    if (ended(call, is_well))
+        PyErr_SetNone(PyExc_StopIteration);
+    return NULL;
+}
+
+static PyObject *
+call_close(PyObject *self, PyObject *nothing)
+{
+    Call *call = (Call *)self;
+    if (call->state == RUNNING)
+        return can_go_on(call), NULL;
+    if (call->state == WAITING) {
+        call->state = RUNNING;
+        if (answered(PyObject_CallMethodNoArgs(call->awaited, text_close)) == DONE)
+            PyErr_SetNone(PyExc_GeneratorExit);
+        ended(call, 0);
+        if (!PyErr_ExceptionMatches(PyExc_GeneratorExit))
             return NULL;
         PyErr_Clear();
     }
+    call->state = OVER;
+    call_clear(self);
+    Py_RETURN_NONE;
+}
+
+static void
+call_finalize(PyObject *self)
+{
+    Call *call = (Call *)self;
+    if (call->state == OVER)
+        return;
+    PyObject *error = PyErr_Occurred() ? PyErr_GetRaisedException() : NULL;
+    int done = call->state == NEW
+        ? PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited", NAME)
+        : answered(call_close(self, NULL));
+    if (done < 0)
+        PyErr_WriteUnraisable(self);
+    if (error != NULL)
+        PyErr_SetRaisedException(error);
+}
+
+static void
+call_dealloc(PyObject *self)
+{
+    if (((Call *)self)->state != OVER && PyObject_CallFinalizerFromDealloc(self) < 0)
+        return; /* somebody has it again */
+    PyObject_GC_UnTrack(self);
+    call_clear(self);
+    PyObject_GC_Del(self);
+}
+
+static int
+call_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Call *call = (Call *)self;
+    Py_VISIT(call->middleware);
+    Py_VISIT(call->scope);
+    Py_VISIT(call->receive);
+    Py_VISIT(call->send);
+    Py_VISIT(call->exchange);
+    Py_VISIT(call->token);
+    Py_VISIT(call->awaited);
+    return 0;
+}
+
+static PyObject *
+call_name(PyObject *self, void *nothing)
+{
+    return PyUnicode_FromString(NAME);
+}
+
+static PyObject *
+call_awaited(PyObject *self, void *nothing)
+{
+    PyObject *awaited = ((Call *)self)->awaited;
+    return Py_NewRef(awaited == NULL ? Py_None : awaited);
+}
+
+static PyMethodDef call_methods[] = {
+    {"send", call_send, METH_O, NULL},
+    {"throw", (PyCFunction)(void (*)(void))call_throw, METH_FASTCALL, NULL},
+    {"close", call_close, METH_NOARGS, NULL},
+    {NULL},
+};
+
+static PyGetSetDef call_attributes[] = {
+    {"__qualname__", call_name, NULL, NULL, NULL},
+    {"cr_await", call_awaited, NULL, NULL, NULL},
+    {NULL},
+};
+
+static PyAsyncMethods call_as_async = {.am_await = PyObject_SelfIter, .am_send = call_am_send};
+
+static PyTypeObject CallType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "meterline.native.Call",
+    .tp_basicsize = sizeof(Call),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_as_async = &call_as_async,
+    .tp_iternext = call_next,
+    .tp_methods = call_methods,
+    .tp_getset = call_attributes,
+    .tp_traverse = call_traverse,
+    .tp_clear = call_clear,
+    .tp_finalize = call_finalize,
+    .tp_dealloc = call_dealloc,
+};
+
+/* serve(middleware, scope, receive, send) */
+static PyObject *
+serve(PyObject *module, PyObject *const *given, Py_ssize_t n_given)
+{
+    if (n_given != 4)
+        return PyErr_BadInternalCall(), NULL;
+    Call *call = PyObject_GC_New(Call, &CallType);
+    if (call == NULL)
+        return NULL;
+    call->middleware = Py_NewRef(given[0]);
+    call->scope = Py_NewRef(given[1]);
+    call->receive = Py_NewRef(given[2]);
+    call->send = Py_NewRef(given[3]);
+    call->exchange = call->token = call->awaited = NULL;
+    call->state = NEW;
+    PyObject_GC_Track(call);
+    return (PyObject *)call;
+}
+
+/* A middleware that is called as ASGI says. */
+static PyObject *
+called(PyObject *self, PyObject *given, PyObject *names)
+{
+    if (PyTuple_GET_SIZE(given) == 3 && names == NULL) {
+        PyObject *all[] = {self, PyTuple_GET_ITEM(given, 0), PyTuple_GET_ITEM(given, 1),
+                           PyTuple_GET_ITEM(given, 2)};
+        return serve(NULL, all, 4);
+    }
+    PyObject *method = PyMethod_New(the_call, self);
+    if (method == NULL)
+        return NULL;
+    PyObject *answer = PyObject_Call(method, given, names);
+    Py_DECREF(method);
+    return answer;
+}
+
+/* answer_calls(class): of itself. What is in the class is what others see of it: that it is
+   an async function. It counts again as soon as somebody sets it. */
+static PyObject *
+answer_calls(PyObject *module, PyObject *class)
+{
+    ((PyTypeObject *)class)->tp_call = called;
     Py_RETURN_NONE;
 }
 
@@ -961,6 +1556,10 @@ install(PyObject *module, PyObject *nothing, PyObject *names)
         return NULL;
 #define TAKE(name) if ((the_##name = needed(names, #name)) == NULL) return NULL;
     GIVEN(TAKE)
+    if (!PyCFunction_CheckExact(the_perf_counter_ns) || !PyCFunction_CheckExact(the_time_ns))
+        return PyErr_SetString(PyExc_TypeError, "a clock is not Python's"), NULL;
+    monotonic.how = PyCFunction_GET_FUNCTION(the_perf_counter_ns);
+    of_the_day.how = PyCFunction_GET_FUNCTION(the_time_ns);
     PyTypeObject *exchange = (PyTypeObject *)classes[Exchange];
     PyObject *method = PyDescr_NewMethod(exchange, &send_method);
     int failed = method == NULL || PyObject_SetAttrString(classes[Compiled], "send", method);
@@ -982,8 +1581,8 @@ take(PyObject *module, PyObject *nothing)
 
 static PyMethodDef functions[] = {
     {"take", take, METH_NOARGS, NULL},
-    {"begin", (PyCFunction)(void (*)(void))begin, METH_FASTCALL, NULL},
-    {"leave", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, NULL},
+    {"serve", (PyCFunction)(void (*)(void))serve, METH_FASTCALL, NULL},
+    {"answer_calls", answer_calls, METH_O, NULL},
     {"header_resolver", header_resolver, METH_VARARGS, NULL},
     {"stand_in", stand_in, METH_O, NULL},
     {"install", (PyCFunction)(void (*)(void))install, METH_VARARGS | METH_KEYWORDS, NULL},
@@ -1004,5 +1603,10 @@ PyInit_native(void)
         || (zero = PyLong_FromLong(0)) == NULL)
         return NULL;
     make_crc_table();
-    return PyModule_Create(&definition);
+    if (PyType_Ready(&AppenderType) < 0 || PyType_Ready(&CallType) < 0)
+        return NULL;
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && PyModule_AddType(module, &AppenderType) < 0)
+        Py_CLEAR(module);
+    return module;
 }

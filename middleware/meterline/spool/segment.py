@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from meterline import system
+from meterline.compiled import appender
 from meterline.complaints import troubles, words
 from meterline.spool import counter
 from meterline.spool.folder import Folder
@@ -65,14 +66,14 @@ def encode_marker(seq: int, marker: Marker) -> bytes:
 class Segment:
     """A memory-mapped stretch of records, in a file or, without one, in memory.
 
-    ``write`` is the map's own: it appends a whole record in one C call, which no
-    other thread and no signal handler can interrupt, and raises ``ValueError`` when
-    the record does not fit. That call is why recording needs no lock.
+    ``write`` appends a whole record in one C call, which no other thread and no signal
+    handler can interrupt, and raises ``ValueError`` when the record does not fit. That
+    call is why recording needs no lock.
     """
 
     __slots__ = (
         *("_end", "_first_seq", "is_sealed", "map"),
-        *("ordinal", "path", "size", "write"),
+        *("ordinal", "path", "size", "tail", "write"),
     )
 
     def __init__(self, memory: mmap.mmap, *, ordinal: int, path: Path | None) -> None:
@@ -82,7 +83,9 @@ class Segment:
         self.path = path
         self.is_sealed = False
         self._first_seq = self._end = 0
-        self.write = memory.write
+        self.tail = appender(memory)
+        """Where the next record goes."""
+        self.write = self.tail.write
 
     @classmethod
     def create(
@@ -107,7 +110,7 @@ class Segment:
         # delays nobody; in the request it would be the p99.
         for start in range(PAGE_BYTES, size, PAGE_BYTES):
             segment.map[start] = 0
-        segment.map.seek(DATA_START)
+        segment.tail.seek(DATA_START)
         return segment
 
     @classmethod
@@ -155,7 +158,7 @@ class Segment:
         """
         if self.is_sealed:
             return self._end
-        position = self.map.tell()
+        position = self.tail.tell()
         return position if position < self.size else 0
 
     @property
@@ -170,8 +173,8 @@ class Segment:
     def seal(self, *, next_ordinal: int = 0) -> None:
         """Refuse every later ``write``: none fits behind the last byte."""
         if not self.is_sealed:
-            self._end = self.map.tell()
-            self.map.seek(self.size)
+            self._end = self.tail.tell()
+            self.tail.seek(self.size)
             # Another thread may have recorded between these two lines.
             while length := self._length_at(self._end):
                 self._end += RECORD_HEADER.size + length

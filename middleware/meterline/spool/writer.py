@@ -251,7 +251,7 @@ class Writer:
         with self._lock:
             if self._spare is not None or self.is_closed:
                 return False
-            return self._active.map.tell() >= self._active.size // 2
+            return self._active.tail.tell() >= self._active.size // 2
 
     def _next_spare(self) -> int | None:
         with self._lock:
