@@ -96,7 +96,7 @@ clean: ## Remove the virtual environment and the caches
 	@touch $@
 
 # The hashes pin what is installed, wherever it is downloaded from.
-.venv/run.stamp: requirements/run.txt pyproject.toml middleware/build_native.py middleware/meterline/native.c | .venv/python.stamp
+.venv/run.stamp: requirements/run.txt pyproject.toml middleware/build_native.py $(wildcard middleware/native/*.c) | .venv/python.stamp
 	@echo "Installing the pinned packages of requirements/run.txt ..."
 	@$(PIP) install --require-hashes --progress-bar on -r requirements/run.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .

@@ -1,4 +1,4 @@
-"""Compiles ``meterline/native.c`` as Meterline is installed or packed into a wheel.
+"""Compiles what is in ``native/`` as Meterline is installed or packed into a wheel.
 
 Where that cannot be, the installation goes on, and says so: all there is in Python.
 """
@@ -16,7 +16,7 @@ from zlib import crc32
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE: Final = Path(__file__).with_name("meterline")
-SOURCE: Final = PACKAGE / "native.c"
+SOURCES: Final = Path(__file__).with_name("native")
 FLAGS: Final = ("-O2", "-g0", "-fPIC", "-fvisibility=hidden")
 
 
@@ -62,6 +62,11 @@ def _is_for_this_interpreter() -> bool:
     )
 
 
+def _crc() -> int:
+    """As ``meterline/compiled.py``, which compares it in a checkout."""
+    return crc32(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.c"))))
+
+
 def _compile(target: Path) -> str:
     """Compile into ``target``; return why that failed, or nothing."""
     given = sysconfig.get_config_vars("LDSHARED", "CFLAGS")
@@ -71,12 +76,12 @@ def _compile(target: Path) -> str:
     command = [
         *(*linking, *flags, *FLAGS),
         f"-I{sysconfig.get_path('include')}",
-        f"-DSOURCE_CRC={crc32(SOURCE.read_bytes())}LL",
-        *(SOURCE.name, "-o", str(target)),
+        f"-DSOURCE_CRC={_crc()}LL",
+        *("native.c", "-o", str(target)),  # it takes in the others
     ]
     try:
         done = subprocess.run(  # noqa: S603 - our own command line
-            command, cwd=PACKAGE, capture_output=True, text=True, check=False
+            command, cwd=SOURCES, capture_output=True, text=True, check=False
         )
     except OSError as error:
         return f"there is no compiler: {error}"

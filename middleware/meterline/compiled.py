@@ -1,4 +1,4 @@
-"""The compiled part, where it was built and is wanted: see ``native.c``.
+"""The compiled part, where it was built and is wanted: see ``native/``.
 
 Whatever it does is said in Python, too, and is done so where it is not there: without a
 compiler as this was installed, in another interpreter than CPython, and with
@@ -17,6 +17,7 @@ from zlib import crc32
 from meterline.complaints import troubles, words
 
 VARIABLE: Final = "METERLINE_PURE"
+SOURCES: Final = Path(__file__).parents[1] / "native"
 STALE: Final = "the compiled part is another version's: install Meterline again"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,8 +37,8 @@ def _loaded() -> ModuleType | None:
     crc = module.take()
     if crc is None:  # somebody else in this process has it
         return None
-    source = Path(__file__).with_name("native.c")  # in a checkout
-    if source.is_file() and crc32(source.read_bytes()) != crc:
+    sources = sorted(SOURCES.glob("*.c"))  # none but in a checkout
+    if sources and crc32(b"".join(path.read_bytes() for path in sources)) != crc:
         troubles.add(STALE)
         return None
     return module

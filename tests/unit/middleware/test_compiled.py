@@ -578,7 +578,8 @@ def test_it_can_be_left_out() -> None:
 def test_one_that_was_made_of_another_text_is_not_used(tmp_path: Path) -> None:
     package = Path(compiled.__file__).parent
     shutil.copytree(package, tmp_path / "meterline")
-    with (tmp_path / "meterline" / "native.c").open("a") as source:
+    shutil.copytree(compiled.SOURCES, tmp_path / "native")
+    with (tmp_path / "native" / "send.c").open("a") as source:
         source.write("/* new */\n")
 
     told = python(
