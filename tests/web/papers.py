@@ -1,5 +1,6 @@
 """Documents of many sorts: long ones, short ones, and in every kind of script."""
 
+import re
 from decimal import Decimal
 
 from meterline_sidecar.billing.documents import Issuer
@@ -136,3 +137,29 @@ async def credit(desk: Desk, series: str, number: int, amount: str) -> None:
             reason="Outage on 12 October",
             now_ms=parts.clock.now_ms(),
         )
+
+
+def lines_of(html: str) -> str:
+    """Return what stands on a document above what is left of it."""
+    above, table = html.split('<table class="lines">')
+    rows = table.partition("</table>")[0].split("<tr")
+    words = ("Amount due", "Total<", "Credited by", "Paid<", "Left to pay")
+    return above + "".join(row for row in rows if not any(w in row for w in words))
+
+
+def below_of(html: str) -> list[str]:
+    """Return what a document says of what is due: each row, and each paragraph."""
+    _, sums, rest = html.partition('<tbody class="sums">')
+    table, _, below = rest.partition("</table>")
+    footer = below.partition("</footer>")[0]
+    parts = re.findall("<tr.*?</tr>|<p.*?</p>", f"{sums}{table}{footer}", re.DOTALL)
+    return [" ".join(re.sub("<[^>]*>", " ", part).split()) for part in parts]
+
+
+def asking(amount: str, number: str, by: str = "16 November 2026") -> tuple[str, ...]:
+    """Return how a document of ``SELLER`` asks for an amount."""
+    return (
+        f"Please pay {amount} by {by}, and quote {number}.",
+        "Example Bank IBAN DE02 1203 0000 0000 2020 51 BIC BYLADEM1001",
+        "Questions: billing@example.com",
+    )

@@ -23,7 +23,15 @@ from meterline_sidecar.store.documents import NewDocument
 from tests.plans import starter_each
 from tests.producer import event
 from tests.web.conftest import OpenWeb
-from tests.web.papers import METERS, SELLER, credit, issue_all
+from tests.web.papers import (
+    METERS,
+    SELLER,
+    asking,
+    below_of,
+    credit,
+    issue_all,
+    lines_of,
+)
 from tests.web.test_final import CALLS, Desk, customer
 
 HTML = {"Accept": "text/html"}
@@ -255,7 +263,15 @@ async def test_what_is_credited_later_does_not_change_the_paper(desk: Desk) -> N
 
     await credit(desk, "INV-", 2, "0.500")
 
-    assert await text_of(desk, "/v1/invoices/INV-0002.html") == before
+    after = await text_of(desk, "/v1/invoices/INV-0002.html")
+    assert lines_of(after) == lines_of(before)
+    assert below_of(before) == [
+        *("Amount due 185.175 KWD", *asking("185.175 KWD", "INV-0002")),
+    ]
+    assert below_of(after) == [
+        *("Total 185.175 KWD", "Credited by CN-0002 -0.500 KWD"),
+        *("Left to pay 184.675 KWD", *asking("184.675 KWD", "INV-0002")),
+    ]
     assert 'href="/invoices/CN-0002"' in await text_of(desk, "/invoices/INV-0002")
 
 
@@ -280,7 +296,7 @@ async def test_a_file_of_html_needs_nothing_beside_it(desk: Desk) -> None:
     assert "<link" not in answer.text
     assert "src=" not in answer.text
     assert "@page { size: A4;" in answer.text
-    assert "Please pay $78.90 by 16 November 2026" in answer.text
+    assert "Please pay $66.56 by 16 November 2026" in answer.text
 
 
 def needs_pdf() -> None:

@@ -1,10 +1,12 @@
 """A month's documents for an accountant: tables that add up, and each document.
 
-Called by whoever closes a month; it only reads. What is there already of a document is
-not written again, as documents never change: a command that was stopped goes on.
+Called by whoever closes a month; it only reads. A document that is there already is not
+written again, unless something of it was paid, credited or made void since: the time of
+its file is that of the last thing that happened to it. A command that was stopped goes on.
 """
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -13,6 +15,7 @@ from typing import Final, Literal, NamedTuple, Self
 
 from meterline_sidecar.cli.client import PAGE, Client
 from meterline_sidecar.cli.papers import document_path
+from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.decimals import added, subtracted
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.pdf import pdf_of
@@ -38,6 +41,8 @@ TAX_COLUMNS: Final = (
 )
 """A tax of a document with its adjustments: what it is taken of, and what it comes to."""
 ZERO: Final = Decimal(0)
+NS: Final = 1_000_000
+"""In a millisecond."""
 Row = dict[str, object]
 
 
@@ -100,6 +105,7 @@ def export_month(
     papers.mkdir(parents=True, exist_ok=True)
     amount = ("currency", "amount")
     n_documents = 0
+    credited: dict[str, str] = {}  # when invoices were last credited; notes come first
     with (
         _Table(folder / LINES, sheet.COLUMNS, amount=amount) as lines,
         _Table(folder / TOTALS, TOTAL_COLUMNS, amount=amount) as totals,
@@ -112,7 +118,9 @@ def export_month(
             totals.add(_totals(shown))
             in_columns.add(focus.focus_rows(shown))
             taxes.add(_taxes(shown))
-            _write(client, papers, shown.number, documents)
+            credited.setdefault(shown.invoice, shown.issued_time)
+            changed = parse_time_ms(_changed(shown, credited[shown.invoice]))
+            _write(client, papers, shown.number, documents, changed_ms=changed)
     for table in (lines, in_columns):
         _check(table, totals)
     return Exported(n_documents, dict(totals.sums))
@@ -205,16 +213,35 @@ def _taxes(shown: DocumentAnswer) -> Iterator[Row]:
             }
 
 
+def _changed(shown: DocumentAnswer, credited: str) -> str:
+    """Return when what a document says last changed.
+
+    Args:
+        credited: when a credit note to the invoice was last issued, if one was.
+    """
+    if shown.kind == "credit_note":
+        return shown.issued_time
+    steps = (step.at for step in shown.steps)
+    paid = (payment.recorded for payment in shown.payments)
+    return max(shown.issued_time, credited, *steps, *paid)
+
+
 def _write(
-    client: Client, folder: Path, number: str, kind: Literal["pdf", "html"]
+    client: Client,
+    folder: Path,
+    number: str,
+    kind: Literal["pdf", "html"],
+    *,
+    changed_ms: int,
 ) -> None:
-    """Write a document, unless it is there."""
+    """Write a document, unless it is there as it is now."""
     path = folder / f"{number}.{kind}"
-    if path.exists():
+    if path.exists() and path.stat().st_mtime_ns // NS == changed_ms:
         return
     html = client.download(document_path(number, ".html"))
     begun = path.with_suffix(".begun")
     begun.write_bytes(pdf_of(html.decode()) if kind == "pdf" else html)
+    os.utime(begun, ns=(changed_ms * NS, changed_ms * NS))
     begun.replace(path)
 
 

@@ -169,19 +169,21 @@ def _flag(is_set: bool) -> str | None:
 def tell_document(shown: DocumentAnswer) -> None:
     """Print a document for people."""
     what = "credit note" if shown.kind == "credit_note" else "invoice"
-    due = "" if shown.due is None else f", due {shown.due}"
+    is_void = shown.state == "void"
+    due = "" if shown.due is None or is_void else f", due {shown.due}"
     click.echo(
-        f"{shown.customer_name}: {what} {shown.number} of {shown.issued}{due},"
-        f" for {shown.first_day} to {shown.last_day}\n"
+        f"{shown.customer_name}: {'VOID ' if is_void else ''}{what} {shown.number} of"
+        f" {shown.issued}{due}, for {shown.first_day} to {shown.last_day}\n"
     )
     table = Table("line", ">quantity", ">amount")
     if shown.bill is None:
         _add_credit(table, shown)
     else:
         _add_bill(table, shown.bill, shown.currency)
-    table.add("due", "", money(shown.amount, shown.currency))
+    total = "total" if is_void else "due"
+    table.add(total, "", money(shown.amount, shown.currency))
     for owed in shown.also_due:
-        table.add("also due", "", money(owed.amount, owed.currency))
+        table.add(f"also {total}", "", money(owed.amount, owed.currency))
     show(table)
     if shown.credit_notes:
         click.echo(f"\ncredited by {', '.join(shown.credit_notes)}")
@@ -232,6 +234,8 @@ def _tell_steps(shown: DocumentAnswer) -> None:
 
 def tell_left(shown: DocumentAnswer) -> None:
     """Print what is left to pay of an invoice, or is owed to the customer, if any."""
+    if shown.state == "void":
+        click.echo("\nvoid: there is nothing to pay")
     if shown.state in (None, "void"):
         return
     number = shown.number

@@ -1,6 +1,7 @@
 """The month's tables for an accountant: they add up to what the ledger says."""
 
 import csv
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ def test_each_document_is_there_and_not_written_again(
 ) -> None:
     export(sidecar, tmp_path, "2026-10")
     first = tmp_path / DOCUMENTS / "INV-0001.html"
-    first.write_text("kept")
+    written_over(first, "kept")
     (tmp_path / DOCUMENTS / "INV-0002.html").unlink()
 
     export(sidecar, tmp_path, "2026-10")
@@ -132,6 +133,44 @@ def test_each_document_is_there_and_not_written_again(
     assert sorted(path.name for path in (tmp_path / DOCUMENTS).iterdir()) == [
         f"INV-000{i}.html" for i in range(1, len(BUYERS) + 1)
     ]
+
+
+def written_over(path: Path, text: str) -> None:
+    """Write other words into a file that keeps its time."""
+    was = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+
+def test_what_was_paid_credited_or_made_void_since_is_written_again(
+    sidecar: LiveSidecar, tmp_path: Path
+) -> None:
+    sidecar.set_clock("2027-01-02T12:00:00Z")
+    use(sidecar, "2026-12-10T00:00:00Z", 150, counted=190 * len(BUYERS))
+    close(sidecar, "2026-12")
+    export(sidecar, tmp_path, "2026-12")
+    papers = sorted((tmp_path / DOCUMENTS).iterdir())
+    for path in papers:
+        assert "Please pay" in path.read_text()
+        written_over(path, "kept")
+    paid, credited, void, _untouched = (path.stem for path in papers)
+    sidecar.set_clock("2027-01-03T12:00:00Z")
+    with sidecar.client() as client:
+        for step, body in (
+            (f"{paid}/payments", {"amount": "0.10"}),
+            (f"{credited}/credit", {"amount": "1", "reason": "an outage"}),
+            (f"{void}/void", {"reason": "wrong"}),
+        ):
+            client.post(f"/v1/invoices/{step}", json=body).raise_for_status()
+
+    with Client(sidecar.url) as client:
+        export_month(client, tmp_path, period="2026-12", documents="html")
+
+    texts = [path.read_text() for path in papers]
+    assert texts[3] == "kept"
+    assert "Paid</th>" in texts[0]
+    assert "Credited by CN-" in texts[1]
+    assert "VOID" in texts[2]
 
 
 def test_rows_of_focus_keep_its_rules(sidecar: LiveSidecar, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A document as HTML that prints: alone in a file, or within a page."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from importlib import resources
@@ -10,7 +11,8 @@ from meterline_sidecar.decimals import Number
 from meterline_sidecar.local import local_day, local_number, written_for
 from meterline_sidecar.printable import in_order
 from meterline_sidecar.web.answers.documents import DocumentAnswer
-from meterline_sidecar.web.answers.money import ShownTax
+from meterline_sidecar.web.answers.money import ShownOwed, ShownTax
+from meterline_sidecar.web.documents.standing import asked_of, standings_of, voided_of
 from meterline_sidecar.web.view.render import FILTERS, environment, money
 
 STYLE: Final = (
@@ -47,8 +49,17 @@ def tax_words(tax: ShownTax, currency: str) -> str:
     return f"{exact(tax.percent)}% of {money(tax.base, currency)}"
 
 
+def amounts(owed: Sequence[ShownOwed]) -> str:
+    """Return amounts in several currencies as a sentence lists them."""
+    return " and ".join(money(one.amount, one.currency) for one in owed)
+
+
 FILTERS.update(
     {
+        "amounts": amounts,
+        "asked": asked_of,
+        "standings": standings_of,
+        "voided": voided_of,
         "long_day": long_day,
         "exact": exact,
         "until": span_words,
