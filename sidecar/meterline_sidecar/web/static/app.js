@@ -14,6 +14,14 @@
   let reading = null; // the chart under the pointer
   let clock = null; // what the server's clock said, and when: { now, at }
 
+  // uPlot, which is loaded after this, formats numbers for the browser's language, and does
+  // not load where that is none: "C" on a system without one.
+  try {
+    Intl.getCanonicalLocales(navigator.language);
+  } catch {
+    Object.defineProperty(navigator, "language", { value: "en-US" });
+  }
+
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const compact = (value) =>
     Math.abs(value) >= 1e4
@@ -92,12 +100,18 @@
     const plot = JSON.parse(element.dataset.plot);
     const width = element.clientWidth;
     if (!plot.times.length || !width) return;
+    const before = [...element.childNodes]; // at first, the server's own drawing
     plots.get(element)?.destroy();
     element.replaceChildren();
-    element.classList.add("drawn");
-    const chart = new uPlot(options(plot, width), stacked(plot), element);
-    chart.root.setAttribute("aria-hidden", "true"); // "As a table" says the same
-    plots.set(element, chart);
+    try {
+      const chart = new uPlot(options(plot, width), stacked(plot), element);
+      chart.root.setAttribute("aria-hidden", "true"); // "As a table" says the same
+      element.classList.add("drawn");
+      plots.set(element, chart);
+    } catch (error) {
+      element.replaceChildren(...before);
+      console.error("a chart could not be drawn", error);
+    }
   }
 
   // Charts that are new in the page; what is drawn already is left alone.
@@ -306,7 +320,7 @@
   setClock(document.body);
   document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   setInterval(grow, 1000);
-  drawNew();
+  document.addEventListener("DOMContentLoaded", drawNew); // uPlot is there by then
   watchReader();
   let width = innerWidth;
   addEventListener("resize", () => {
