@@ -89,7 +89,8 @@ async def test_statements_and_month_ends_say_net_and_taxes_as_documents_do(
     page = (await desk.web.http.get("/customers/acme")).text
     first = entries[0]["breakdown"]
     for part in ("net", "tax"):
-        assert f'<td class="num roomy">${first[part]}</td>' in page
+        label = {"net": "Net", "tax": "Taxes"}[part]
+        assert f'<td class="num" data-label="{label}">${first[part]}</td>' in page
     html = (await desk.web.http.get("/close")).text
     assert all(f"${one['tax']}" in html for one in months[1]["documents"][:1])
 
