@@ -10,6 +10,7 @@ The token is a JWT (RFC 7519) signed with HMAC-SHA-256, and no other algorithm.
 """
 
 import hmac
+import os
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
@@ -18,6 +19,8 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
+
+from meterline.quantities import exact_text
 
 TTL_S_MAX: Final = 24 * 3600
 SKEW_S: Final = 60  # how far the clocks of app and sidecar may differ
@@ -30,6 +33,8 @@ BROKEN: Final = (
     " all of it into the address bar of your browser"
 )
 
+CUSTOMER_CHARS_MAX: Final = 100
+
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
 
 
@@ -41,7 +46,7 @@ class Claims(Struct, frozen=True):
     """What a token says."""
 
     aud: str
-    sub: Annotated[str, Meta(min_length=1, max_length=100)]
+    sub: Annotated[str, Meta(min_length=1, max_length=CUSTOMER_CHARS_MAX)]
     """The customer's id."""
     iat: Seconds
     exp: Seconds
@@ -52,14 +57,20 @@ class _Header(Struct, frozen=True):
     typ: str = "JWT"
 
 
-def read_portal_key(path: Path) -> bytes:
+def read_portal_key(path: str | os.PathLike[str]) -> bytes:
     """Return the key that the sidecar wrote at its first start.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is too short to be one.
+        ValueError: it is too short to be one, or ``path`` is no path.
     """
-    return _checked(path.read_bytes().strip())
+    try:
+        file = Path(path)
+    except TypeError as error:
+        raise ValueError(
+            f"path must be the path of the sidecar's portal key, not {path!r:.60}"
+        ) from error
+    return _checked(file.read_bytes().strip())
 
 
 def portal_token(
@@ -69,12 +80,23 @@ def portal_token(
 
     Args:
         customer: the customer's id, as ``meterline.toml`` has it.
+        key: what ``read_portal_key`` returns.
         ttl_s: at most a day; make a new one rather than a long one.
         now_s: UTC seconds; the machine's clock by default.
 
     Raises:
-        ValueError: the time or the key is out of bounds.
+        ValueError: an argument is of another kind, or out of bounds.
     """
+    if not 0 < len(exact_text(customer) or "") <= CUSTOMER_CHARS_MAX:
+        raise ValueError(
+            f"customer must be a customer's id, a text of 1 to {CUSTOMER_CHARS_MAX}"
+            f" characters, not {customer!r:.60}"
+        )
+    for name, value in (("ttl_s", ttl_s), ("now_s", now_s)):
+        if value is not None and type(value) is not int:
+            raise ValueError(
+                f"{name} must be a whole number of seconds, not {value!r:.60}"
+            )
     if not 0 < ttl_s <= TTL_S_MAX:
         raise ValueError(f"ttl_s={ttl_s} is not between 1 and {TTL_S_MAX} (a day)")
     issued_s = int(time.time()) if now_s is None else now_s
@@ -119,10 +141,16 @@ def portal_customer(token: str, *, key: bytes, now_s: int) -> str:
     return claims.sub
 
 
-def _checked(key: bytes) -> bytes:
-    if len(key) < KEY_BYTES_MIN:
-        raise ValueError(f"a key of {len(key)} bytes is shorter than {KEY_BYTES_MIN}")
-    return key
+def _checked(given: object) -> bytes:
+    if not isinstance(given, bytes):
+        # The text is not shown: it may be the key itself.
+        raise ValueError(  # noqa: TRY004 - as for every argument
+            f"key must be the bytes that read_portal_key(PATH) returns, and is of type"
+            f" {type(given).__name__}; the text of a key becomes bytes by .encode()"
+        )
+    if len(given) < KEY_BYTES_MIN:
+        raise ValueError(f"a key of {len(given)} bytes is shorter than {KEY_BYTES_MIN}")
+    return given
 
 
 def _signature(body: str, key: bytes) -> bytes:

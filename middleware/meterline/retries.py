@@ -4,6 +4,8 @@ import os
 import re
 from typing import Final
 
+from meterline.quantities import exact_text
+
 VARIABLE: Final = "METERLINE_IDEMPOTENCY_HEADER"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 
@@ -19,9 +21,10 @@ def retry_header(given: str | None) -> str | None:
         ValueError: no header can be called so.
     """
     option = VARIABLE if given is None else "idempotency_header"
-    name = os.environ.get(VARIABLE) if given is None else given
-    if not name:
+    value = os.environ.get(VARIABLE) if given is None else given
+    if not value:
         return None
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{option}: no header can be called {name!r:.60}")
+    name = exact_text(value)
+    if name is None or not _TOKEN.fullmatch(name):
+        raise ValueError(f"{option}: no header can be called {value!r:.60}")
     return name.lower()

@@ -83,7 +83,13 @@ def from_user() -> Resolver:
 
 
 def from_state(name: str) -> Resolver:
-    """Return a resolver for ``request.state.NAME``."""
+    """Return a resolver for ``request.state.NAME``.
+
+    Raises:
+        ValueError: ``name`` is no name.
+    """
+    if not exact_text(name):
+        raise ValueError(f"name must be that of an attribute, not {name!r:.60}")
 
     def resolve(scope: Scope) -> str | None:
         state: Any = scope.get("state")
@@ -107,10 +113,10 @@ def from_api_key(
             16 bytes; else from the variable ``METERLINE_SUBJECT_KEY``.
 
     Raises:
-        ValueError: there is no secret, or it is too short.
+        ValueError: there is no secret, it is too short, or ``header`` is no header.
     """
+    wanted = _name_of(header)
     digest = _digest_with(_secret(key))
-    wanted = header.lower().encode("latin-1")
 
     def resolve(scope: Scope) -> str | None:
         value = (_only_value(scope, wanted) or b"").strip()
@@ -129,9 +135,19 @@ def api_key_subject(api_key: str, *, key: str | bytes | None = None) -> str:
     For the configuration: it says which customer a key belongs to.
 
     Raises:
-        ValueError: there is no secret, or it is too short.
+        ValueError: there is no secret, it is too short, or ``api_key`` is nothing that
+            a header can have.
     """
-    return _digest_with(_secret(key))(api_key.encode("latin-1"))
+    try:
+        sent = (exact_text(api_key) or "").encode("latin-1")
+    except UnicodeEncodeError:
+        sent = b""
+    if not sent:  # it is not shown: it may be nearly right, and is a secret
+        raise ValueError(
+            "api_key must be an API key as clients send it in a header: a text that is"
+            f" not empty, in Latin-1; it is of type {type(api_key).__name__}"
+        )
+    return _digest_with(_secret(key))(sent)
 
 
 def from_trusted_header(header: str) -> Resolver:
@@ -140,8 +156,11 @@ def from_trusted_header(header: str) -> Resolver:
     Only behind a proxy that sets it on every request and removes what clients send:
     whoever reaches the app directly decides who pays. A request with more than one
     value, or with one that is not plain ASCII, is unattributed.
+
+    Raises:
+        ValueError: ``header`` is no name of a header.
     """
-    wanted = header.lower().encode("latin-1")
+    wanted = _name_of(header)
 
     def resolve(scope: Scope) -> str | None:
         value = _only_value(scope, wanted)
@@ -217,6 +236,20 @@ def of_django(request: Any) -> str | None:
     return identity(getattr(user, "__dict__", _NOTHING).get("_wrapped", user))
 
 
+def _name_of(header: str) -> bytes:
+    """Return the name of a header as servers write it.
+
+    Raises:
+        ValueError: it is none, and every request would be nobody's.
+    """
+    name = (exact_text(header) or "").strip().lower()
+    if not name or not name.isascii():
+        raise ValueError(
+            f'header must be the name of one, such as "x-user", not {header!r:.60}'
+        )
+    return name.encode()
+
+
 def _only_value(scope: Scope, wanted: bytes) -> bytes | None:
     """Return the value of a header that is there exactly once.
 
@@ -237,8 +270,13 @@ def _only_value(scope: Scope, wanted: bytes) -> bytes | None:
     return found
 
 
-def _secret(key: str | bytes | None) -> bytes:
+def _secret(key: object) -> bytes:
     given = key if key is not None else os.environ.get(KEY_VARIABLE, "")
+    if not isinstance(given, str | bytes):
+        raise ValueError(  # noqa: TRY004 - as for every argument
+            "key must be the secret of the digest, a text or bytes, and is of type"
+            f" {type(given).__name__}"
+        )
     secret = given.encode() if isinstance(given, str) else given
     if len(secret) < KEY_BYTES_MIN:
         raise ValueError(
