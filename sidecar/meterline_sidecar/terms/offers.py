@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from meterline_pricing import Plan
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.meters import Meter
+from meterline_sidecar.terms.altered import what_changed
 from meterline_sidecar.terms.book import ALWAYS, Terms, value_at
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import (
@@ -75,11 +76,13 @@ class OfferDiffer:
                 from_ms = min(from_ms, effective_ms)
             self._plan(plan.name, PlanChange(version=plan.version, plan=plan), from_ms)
             if not self._terms.is_empty:
-                what = "reads otherwise" if plan.version in known else "is new"
+                before = known.get(plan.version)
+                what = "is new"
+                if before is not None:
+                    what = f"has changed: {what_changed(before, plan)}"
                 self._found.told.append(
                     f"from {_day(max(from_ms, effective_ms))} plan {plan.name}:"
-                    f" version {plan.version} {what}"
-                    f"{_other_sources(known.get(plan.version), plan)}"
+                    f" version {plan.version} {what}{_other_sources(before, plan)}"
                 )
         offered = {(plan.name, plan.version) for plan in plans}
         for name in list(self._terms.names("plan")):
@@ -178,10 +181,12 @@ class OfferDiffer:
                 continue
             self._plan(meter.name, MeterChange(meter=meter), from_ms)
             if not first:
-                what = "counts otherwise" if known is not None else "a new meter"
+                what = "is new"
+                if known is not None:
+                    what = f"has changed: {what_changed(known, meter)}"
                 again = " not" if from_ms >= self._now_ms else ""
                 self._found.told.append(
-                    f"from {format_time_ms(from_ms)} meter {meter.name}: {what};"
+                    f"from {format_time_ms(from_ms)} meter {meter.name} {what};"
                     f" what was counted since then is{again} counted again"
                 )
         wanted = {meter.name for meter, _ in meters}

@@ -227,7 +227,9 @@ def test_an_edited_plan_reads_so_from_the_day_of_the_edit_on() -> None:
 
     found = history.load("2026-11-20T15:00:00Z", customer(plan="basic"), plans=(dear,))
 
-    assert found.told == ("from 2026-11-20 plan basic: version 1 reads otherwise",)
+    assert found.told == (
+        "from 2026-11-20 plan basic: version 1 has changed: price calls",
+    )
     november = CustomerCalendar.of(history.terms, "acme").named("2026-11")
     assert [s.plan for s in agreed(history.terms, "acme", november)] == [BASIC, dear]
 
@@ -247,7 +249,7 @@ def test_prices_of_another_catalogue_are_told_and_hold_from_that_day_on() -> Non
         "2026-11-21T15:00:00Z", customer(plan="basic"), plans=(plan("basic", "0.02"),)
     )
 
-    said = "plan basic: version 1 reads otherwise; prices:"
+    said = "plan basic: version 1 has changed: price calls; prices:"
     assert found.told == (
         f"from 2026-11-20 {said} genai-prices 0.2.3 + 20% -> genai-prices 0.2.4",
     )
