@@ -137,7 +137,7 @@ async def test_what_is_wrong_is_refused_and_changes_nothing(web: Web) -> None:
         (
             400,
             {"add": [{"subject": "a", "time": TIME}], "events": [1]},
-            "add goes alone",
+            "add cannot be combined with a search",
         ),
         (400, {"events": [1], "set": {}}, "what the events should have said"),
         (400, {"events": [1], "set": {"status": 200}}, "unknown field"),

@@ -752,7 +752,7 @@ def test_the_command_asks_for_the_name_and_says_what_is_left(tmp_path: Path) -> 
         again = sidecar.meterline("erase", NAME, *reason, "--yes", "--json")
         sound = sidecar.meterline("verify")
 
-    assert "1 event would be of an alias" in would.stdout
+    assert "1 event would get an alias" in would.stdout
     assert unsure.returncode != 0
     assert (
         "the name is erased (erasure 1): 1 event, and all sums, are of acme_erased-"

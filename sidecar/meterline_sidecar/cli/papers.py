@@ -60,7 +60,9 @@ def step_of(given: Mapping[str, str | bool | None], reason: str | None) -> Step 
     asked = [option for option in STEPS if given[option]]
     details = {name: given[name] for name in DETAILS if given[name] is not None}
     if len(asked) > 1:
-        raise click.UsageError(f"--{asked[0]} and --{asked[1]} are two steps")
+        raise click.UsageError(
+            f"--{asked[0]} and --{asked[1]} are two steps: take one at a time"
+        )
     if not asked:
         if details:
             name = "on" if "day" in details else next(iter(details))

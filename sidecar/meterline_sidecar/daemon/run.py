@@ -212,7 +212,7 @@ async def _reload_on(hang_up: asyncio.Event, parts: Parts) -> None:
         changes = n_of(len(found.changes), "change")
         log.info("the files were loaded: %s", changes)
         for key in found.needs_restart:
-            log.warning("%s holds from the next start on", key)
+            log.warning("%s takes effect at the next start", key)
 
 
 def _neighbours(config: Config) -> Neighbours | None:

@@ -89,7 +89,7 @@ def check_there(source: Path) -> None:
         MeterlineError: there is none.
     """
     if not source.is_file():
-        raise MeterlineError(f"{source} is not there, or is no file")
+        raise MeterlineError(f"{source} does not exist, or is not a file")
 
 
 async def restore(

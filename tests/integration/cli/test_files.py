@@ -186,7 +186,7 @@ def test_every_command_exits_78_on_a_bad_configuration(
     [
         (["verify"], "meterline.db does not exist; see sidecar.database"),
         (["archive", "verify"], "meterline.db does not exist; see sidecar.database"),
-        (["restore", "nothing.db"], "nothing.db is not there, or is no file"),
+        (["restore", "nothing.db"], "nothing.db does not exist, or is not a file"),
     ],
 )
 def test_without_a_ledger_that_is_said_and_none_is_made(

@@ -50,7 +50,7 @@ def test_held_events_are_decided_about_one_by_one_or_together(
     listed = run(sidecar, "list", "--state", "rejected")
     assert listed.count("they came late") == 2
     assert "counted as 5" in run(sidecar, "list")
-    assert "no event" in run(sidecar, "reject", "--all", *why)
+    assert "no held event matches" in run(sidecar, "reject", "--all", *why)
 
 
 def test_a_decision_needs_what_it_is_about(sidecar: SidecarProcess) -> None:

@@ -131,7 +131,7 @@ def test_customers_are_listed_ended_and_given_over_by_command(tmp_path: Path) ->
         ended = sidecar.meterline("customers", "end", "acme", "--day", "2026-11-30")
         listed = sidecar.meterline("customers", "list")
 
-        assert adopted.stdout == "acme: looked after by the API\n"
+        assert adopted.stdout == "acme: managed by the API\n"
         assert "ends none -> 2026-11-30" in ended.stdout
         assert "Acme Corp" in listed.stdout
 

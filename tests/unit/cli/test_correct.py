@@ -14,7 +14,10 @@ NOBODY = ("--url", "http://127.0.0.1:9")  # is not asked
         (("--reason", "x", "--event", "1", "--set", "subject"), "write it as NAME="),
         (("--reason", "x", "--event", "1", "--at", "now"), "--at goes with --add"),
         (("--reason", "x", "--add", "tokens=1"), "--add needs --subject and --at"),
-        (("--reason", "x", "--add", "a=1", "--event", "1"), "--add goes without"),
+        (
+            ("--reason", "x", "--add", "a=1", "--event", "1"),
+            "--add cannot be combined with --event or --set",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anybody_is_asked(

@@ -43,7 +43,7 @@ def import_ledger(config_path: Path | None, is_json: bool, ledger: Path) -> None
             " postgresql://USER@HOST/NAME; see docs/postgresql.md"
         )
     if not ledger.is_file():
-        raise MeterlineError(f"{ledger} is no file; name the ledger's database")
+        raise MeterlineError(f"{ledger} is not a file; name the ledger's database")
     rows = _import(config, ledger.absolute(), quiet=is_json)
     if is_json:
         show_json({"ledger": str(ledger), "database": str(config.server), "rows": rows})

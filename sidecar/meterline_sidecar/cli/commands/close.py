@@ -239,4 +239,4 @@ def _list(state: CloseState, listed: str, *, is_json: bool) -> None:
         if periods:
             show(table)
         else:
-            click.echo("nothing waits for its grace")
+            click.echo("no period is in its grace")

@@ -120,7 +120,7 @@ def _body(
     body: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
     if added:
         if events or changes:
-            raise click.UsageError("--add goes without --event and --set")
+            raise click.UsageError("--add cannot be combined with --event or --set")
         if at is None or given["subject"] is None:
             raise click.UsageError("--add needs --subject and --at")
         event: dict[str, Any] = {"time": at, "quantities": _amounts(added)}
@@ -197,7 +197,7 @@ def _tell(answer: CorrectionAnswer) -> None:
         tell_consequences(answer.money)
         if not answer.money.periods:
             click.echo("no period's amount changes")
-    click.echo("\nnothing is corrected yet; without --dry-run it is")
+    click.echo("\nnothing has been corrected yet; to do it, leave out --dry-run")
 
 
 def _tell_list(pages: list[CorrectionPage], *, is_json: bool) -> None:

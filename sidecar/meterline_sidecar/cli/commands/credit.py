@@ -55,7 +55,7 @@ def command(
     final next, until it is used up. Without, their credits are listed.
     """
     if amount is not None and end is not None:
-        raise click.UsageError("--end goes without an amount")
+        raise click.UsageError("--end takes no amount")
     if (amount is not None or end is not None) and not reason:
         raise click.UsageError("say why, with --reason")
     path = f"/v1/customers/{quote(customer, safe='')}/credits"

@@ -253,7 +253,7 @@ def _tell(made: CustomerChanged, *, is_json: bool) -> None:
     if made.money is not None:
         tell_consequences(made.money)
     if not made.changes:
-        click.echo(f"{made.customer.id}: looked after by {OWNERS[made.customer.owner]}")
+        click.echo(f"{made.customer.id}: managed by {OWNERS[made.customer.owner]}")
 
 
 def _show(found: ShownCustomer) -> None:

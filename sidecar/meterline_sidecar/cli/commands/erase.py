@@ -66,8 +66,8 @@ def _tell(answer: Erased, *, shortest: int) -> None:
     done = answer.erasure
     if done is None:
         click.echo(
-            f"{n_of(answer.events, 'event')} would be of an alias; without --dry-run"
-            " they are"
+            f"{n_of(answer.events, 'event')} would get an alias; to do it, leave out"
+            " --dry-run"
         )
     else:
         click.echo(

@@ -63,7 +63,7 @@ def command(
     """
     if at_edges:
         if filters.pop("where") is not None:
-            raise click.UsageError("--where does not go with --at-edges")
+            raise click.UsageError("--where cannot be combined with --at-edges")
         with Client.find(url, config_path) as client:
             _at_edges(client, after, limit, is_json=is_json, edge=edge, **filters)
         return
@@ -92,7 +92,7 @@ def command(
     if events:
         show(events_table(events))
     else:
-        click.echo(f"none behind event {after}" if after else "no such event")
+        click.echo(f"none after event {after}" if after else "no such event")
     if archived:
         click.echo(
             f"\nolder ones of this time left the ledger for {', '.join(archived)};"

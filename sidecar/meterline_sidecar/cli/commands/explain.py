@@ -90,9 +90,9 @@ def command(
     if form is None and (late or at_edges):
         raise click.UsageError("--late and --at-edges go with --events")
     if late and at_edges:
-        raise click.UsageError("--late does not go with --at-edges")
+        raise click.UsageError("--late cannot be combined with --at-edges")
     if form is not None and line is None:
-        raise click.UsageError("--events needs a LINE: which one's")
+        raise click.UsageError("--events needs a LINE to list the events of")
     asked = {"line": line, "day": day}
     with Client.find(url, config_path) as client:
         answer = None

@@ -182,10 +182,12 @@ def _tell(answer: HeldDecision, done: str, *, is_json: bool) -> None:
         return
     n_events = n_of(answer.events, "event")
     if not answer.events:
-        click.echo("no event that is held is meant; `meterline held list` has them")
+        click.echo("no held event matches; `meterline held list` shows all of them")
         return
     whose = f"of {n_of(answer.subjects, 'subject')}, {answer.first} to {answer.last}"
     if answer.is_dry_run:
-        click.echo(f"would decide about {n_events} {whose}; without --dry-run it does")
+        click.echo(
+            f"would decide about {n_events} {whose}; to do it, leave out --dry-run"
+        )
     else:
         click.echo(f"{n_events} {whose}, {done}")

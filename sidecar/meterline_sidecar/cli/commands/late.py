@@ -43,7 +43,7 @@ def list_late(
         show_json(LatePage(late=tuple(found), next_after=None))
         return
     if not found:
-        click.echo("no usage waits that came late")
+        click.echo("no late usage is waiting")
         return
     table = Table(">id", "customer", "period", ">events", "came", "state", "by", "why")
     for one in found:

@@ -79,7 +79,7 @@ def rebuild(
     command is interrupted, and after a restart.
     """
     if discard is not None and (apply or since or reason):
-        raise click.UsageError("--discard goes alone")
+        raise click.UsageError("--discard cannot be combined with other options")
     path = f"/v1/meters/{quote(meter, safe='')}/recount"
     with Client.find(url, config_path) as client:
         if discard is not None:

@@ -64,7 +64,7 @@ def command(
     for text in found.changes:
         click.echo(text)
     for key in found.needs_restart:
-        click.secho(f"! {key}: holds from the next start on", fg="yellow")
+        click.secho(f"! {key}: takes effect at the next start", fg="yellow")
     tell_consequences(found.money)
     if not found.changes and not found.needs_restart:
         click.echo("nothing changed")

@@ -146,7 +146,7 @@ def _seconds(text: str) -> int:
     """Return how long a time such as ``15m`` is."""
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
     if unit is None or not text[:-1].isdecimal():
-        raise MeterlineError(f"--ttl: {text!r} is no time such as 15m or 1h")
+        raise MeterlineError(f"--ttl: {text!r} is not a duration such as 15m or 1h")
     seconds = int(text[:-1]) * unit
     if not 0 < seconds <= TTL_S_MAX:
         raise MeterlineError(f"--ttl: {text!r} is not between 1s and 24h, a day")

@@ -183,7 +183,9 @@ async def _plan(parts: Parts, wanted: Wanted) -> Plan:
             for name in Wanted.__struct_fields__
             if name != "add" and (value := getattr(wanted, name))
         ):
-            raise BadRequest("add goes alone: what is added is no event to look for")
+            raise BadRequest(
+                "add cannot be combined with a search: what is added is not there yet"
+            )
         added = [_event(parts, one) for one in wanted.add]
         return await plans.add(parts.database, added)
     search = _search(parts, wanted)

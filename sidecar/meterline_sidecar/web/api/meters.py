@@ -153,7 +153,7 @@ def _from_ms(since: str | None) -> int:
     try:
         day = date.fromisoformat(since)
     except ValueError as error:
-        raise Conflict(f"{since} is no day; write it as 2026-11-01") from error
+        raise Conflict(f"{since} is not a day; write it as 2026-11-01") from error
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000
 
 
