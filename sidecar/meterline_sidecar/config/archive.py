@@ -15,6 +15,12 @@ DAYS_MIN: Final = 31  # a period is at most as long, and is not final on its las
 COUNT_MAX: Final = 1_200
 FORM: Final = re.compile(r"([1-9]\d{0,3}) (day|month|year)s?")
 
+BUCKETS: Final = frozenset(
+    ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "https")
+)
+"""How the URLs of buckets begin. What else obstore opens keeps no file for long, as
+``memory://``, or does not sync it, as ``file://``."""
+
 Unit = Literal["day", "month", "year"]
 UNITS: Final[Mapping[str, Unit]] = {unit: unit for unit in get_args(Unit)}
 
@@ -61,6 +67,12 @@ def _place(value: object) -> str:
     text = TEXT.check(value)
     if not text or "\0" in text:
         raise Unfit
+    scheme, is_url, bucket = text.partition("://")
+    if is_url and (scheme.lower() not in BUCKETS or not bucket.strip("/")):
+        raise Unfit(
+            f"`{scheme}://{bucket.rpartition('@')[2]:.40}` is no bucket: write a directory"
+            " as its path, and a bucket as s3://bucket/path, gs:// or az://"
+        )
     return text
 
 

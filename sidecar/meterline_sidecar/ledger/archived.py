@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ledger import bundle_lines, bundle_parquet
 from meterline_sidecar.ledger.bundle import Bundle
-from meterline_sidecar.ledger.shelf import Shelf
+from meterline_sidecar.ledger.shelf import FileMissing, Shelf
 from meterline_sidecar.store.edge import archive as store
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import parquet
@@ -36,6 +36,12 @@ class Numbered(NamedTuple):
     seq: int
 
 
+class FileChanged(ArchiveFailed):
+    """What is there is not what was written."""
+
+
+WANTED: Final = "put it there from a copy, or set archive.url to the place that has it"
+"""What to do where a file is missing, or another one."""
 LINES: Final = Form(bundle_lines.SUFFIX, bundle_lines.encode, bundle_lines.decode)
 PARQUET: Final = Form(
     bundle_parquet.SUFFIX, bundle_parquet.encode, bundle_parquet.decode
@@ -84,7 +90,18 @@ class Archived:
 
         Raises:
             ArchiveFailed: it cannot be read, or is not the file that was written; the
-                text names it.
+                text names it, and says what to do.
+        """
+        try:
+            return await self.read_back(move, is_own=is_own)
+        except (FileMissing, FileChanged) as error:
+            raise type(error)(f"{error}; {WANTED}") from error
+
+    async def read_back(self, move: NewMove, *, is_own: bool = True) -> Bundle:
+        """Return the same of a file that was just written: nobody has another one.
+
+        Raises:
+            ArchiveFailed: as ``bundle``, but for what to do.
         """
         if self.shelf is None:
             raise ArchiveFailed(
@@ -97,9 +114,7 @@ class Archived:
             key = self.key if is_own else None
             return await asyncio.to_thread(_read, move, content, key)
         except ArchiveFailed as error:
-            raise ArchiveFailed(
-                f"{move.file} at {self.shelf.place}: {error}"
-            ) from error
+            raise type(error)(f"{move.file} at {self.shelf.place}: {error}") from error
 
     async def bundle_anew(self, move: NewMove, file: str) -> Bundle:
         """Return what another file holds of what left by a move.
@@ -190,7 +205,9 @@ class Archived:
 
 def _read(move: NewMove, content: bytes, key: bytes | None) -> Bundle:
     if sha256(content).hexdigest() != move.digest:
-        raise ArchiveFailed("it is not the file that was written there")
+        raise FileChanged(
+            f"it is not the file that was written there, whose SHA-256 is {move.digest}"
+        )
     bundle = form_of(move.file).decode(content)
     wrong = bundle.wrong(key)
     if wrong is None and not _fits(bundle, move):

@@ -6,7 +6,8 @@ the plain form.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +60,8 @@ def decode(content: bytes) -> Bundle:
     """Return what a file holds.
 
     Raises:
-        ArchiveFailed: it is no such file, or not all of it, or DuckDB is not there.
+        ArchiveFailed: it is no such file, or not all of it, or DuckDB is not there, or
+            no room for what it reads.
     """
     with _scratch() as folder:
         path = Path(folder) / "events.parquet"
@@ -80,5 +82,18 @@ def _joined(lines: Iterator[Line], events: Iterator[tuple[Any, ...]]) -> Iterato
         raise ArchiveFailed("events stand in it that are of no batch")
 
 
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="meterline-archive-")
+@contextmanager
+def _scratch() -> Generator[str]:
+    """Make a directory for what DuckDB reads or writes, and delete it afterwards.
+
+    Raises:
+        ArchiveFailed: it cannot be made, or what is put into it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="meterline-archive-") as folder:
+            yield folder
+    except OSError as error:
+        raise ArchiveFailed(
+            "Parquet needs a directory for temporary files, with room for two files of"
+            f" the archive (TMPDIR, or /tmp): {error.strerror or error}"
+        ) from error

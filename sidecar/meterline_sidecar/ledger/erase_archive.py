@@ -225,7 +225,7 @@ class FilesAnew:
             moved_ms=self._clock.now_ms(),
         )
         await shelf.put(made.file, content)
-        if await self._archived.bundle(made) != bundle:
+        if await self._archived.read_back(made) != bundle:
             raise ArchiveFailed(f"{made.file} does not read as it was written")
         return made
 

@@ -8,10 +8,12 @@ repeated by the next one, which puts the same file in the same place.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -50,6 +52,14 @@ class Shelf(Protocol):
         Raises:
             FileMissing: it is not there.
             ArchiveFailed: it cannot be read.
+        """
+        ...
+
+    async def sync(self, name: str) -> None:
+        """Make durable a file that is there: whoever put it may have been killed.
+
+        Raises:
+            ArchiveFailed: nobody can say that it is.
         """
         ...
 
@@ -119,6 +129,17 @@ class DirectoryShelf:
                 f"{self._folder / name} cannot be read: {error.strerror}"
             ) from error
 
+    async def sync(self, name: str) -> None:
+        """Put a file and its name on disk."""
+        path = self._folder / name
+        try:
+            for one in (path, self._folder):
+                await asyncio.to_thread(sync, one)
+        except OSError as error:
+            raise ArchiveFailed(
+                f"{path} cannot be put on disk: {error.strerror}"
+            ) from error
+
     async def delete(self, name: str) -> None:
         """Delete a file, and what a run that was killed left of writing it."""
         path = self._folder / name
@@ -160,6 +181,9 @@ class BucketShelf:
         found: bytes = await self._asked("read", name, lambda of: of.get())
         return found
 
+    async def sync(self, name: str) -> None:
+        """Do nothing: what a bucket has, it keeps."""
+
     async def delete(self, name: str) -> None:
         """Delete a file; a bucket that keeps versions keeps what it was."""
         with contextlib.suppress(FileMissing):
@@ -172,10 +196,8 @@ class BucketShelf:
             raise ArchiveFailed(
                 f"{self.place} is a bucket, which needs obstore: {installing('archive')}"
             )
-        # In a thread: what obstore leaves behind of its own waiting may bring down an
-        # interpreter that ends.
         try:
-            return await asyncio.to_thread(lambda: ask(_InBucket(self._url, name)))
+            return await _beside(lambda: ask(_InBucket(self._url, name)))
         except _errors() as error:
             is_gone = isinstance(error, FileNotFoundError)
             raise (FileMissing if is_gone else ArchiveFailed)(
@@ -198,10 +220,34 @@ class _InBucket:
         self._obstore.put(self._store, self._name, content)
 
     def get(self) -> bytes:
-        return bytes(self._obstore.get(self._store, self._name).bytes())
+        found = self._obstore.get(self._store, self._name)
+        if found.meta["size"] > FILE_BYTES_MAX:
+            raise ValueError(f"larger than {FILE_BYTES_MAX} bytes")
+        return bytes(found.bytes())
 
     def delete(self) -> None:
         self._obstore.delete(self._store, self._name)
+
+
+async def _beside(ask: Callable[[], Any]) -> Any:
+    """Return what a call says that waits for the other side.
+
+    In a thread: what obstore leaves behind of its own waiting may bring down an
+    interpreter that ends. In one of its own: for those of asyncio the end waits, and a
+    bucket that does not answer takes minutes.
+    """
+    answer: Future[Any] = Future()
+
+    def run() -> None:
+        if not answer.set_running_or_notify_cancel():
+            return
+        try:
+            answer.set_result(ask())
+        except Exception as error:  # noqa: BLE001 - whoever waits handles it
+            answer.set_exception(error)
+
+    Thread(target=run, name="bucket", daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 def _errors() -> tuple[type[Exception], ...]:

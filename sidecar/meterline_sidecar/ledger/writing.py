@@ -50,8 +50,10 @@ class Writer:
         if content is None:
             content = await asyncio.to_thread(self._form.encode, bundle)
             await shelf.put(self._name_of(bundle), content)
+        else:
+            await shelf.sync(self._name_of(bundle))
         move = self._move_of(bundle, content)
-        if await self._archived.bundle(move) != bundle:
+        if await self._archived.read_back(move) != bundle:
             raise ArchiveFailed(f"{move.file} does not read as it was written")
         return move
 

@@ -154,7 +154,8 @@ async def test_a_file_that_was_written_anew_with_other_content_is_found(
 
     report = await verified_with(path, folder)
 
-    assert any("not the file that was written" in text for text in report.findings)
+    (told,) = [text for text in report.findings if "not the file that was" in text]
+    assert f"whose SHA-256 is {(await away(sidecar))[0].digest}; put it there" in told
 
 
 @pytest.mark.parametrize("gone", ["file", "directory"])
@@ -173,6 +174,8 @@ async def test_a_file_that_is_gone_is_named(
 
     assert [file.name in text for text in report.findings] == [True]
     assert "cannot be read: No such file" in report.findings[0]
+    is_told = "put it there from a copy, or set archive.url" in report.findings[0]
+    assert is_told == (gone == "file")
 
 
 class BadShelf(DirectoryShelf):
@@ -186,7 +189,14 @@ class BadShelf(DirectoryShelf):
         """Write less than was asked for, or nothing."""
         if self.fault == "refuses":
             raise ArchiveFailed("no room")
+        assert self.fault != "fails later", "what is there is not written again"
         await super().put(name, content[:-9] if self.fault == "cuts" else content)
+
+    async def sync(self, name: str) -> None:
+        """Say that the disk failed."""
+        if self.fault == "fails later":
+            raise ArchiveFailed("the disk failed")
+        await super().sync(name)
 
     async def get(self, name: str) -> bytes:
         """Read something else than was written, or nothing."""
@@ -238,6 +248,23 @@ async def test_a_file_that_is_there_is_not_written_again_but_half_of_it_is(
     assert report.findings == []
     assert file.read_bytes() != other[:-20]
     assert (await verified_with(path, folder)).findings == []
+
+
+async def test_a_file_that_is_there_is_put_on_disk_before_anything_is_deleted(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    path, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    shelf = BadShelf(folder, "none")
+    archive = archive_of(sidecar, folder, shelf=shelf)
+    await archive.run()
+    await archive.bring_back((await away(sidecar))[0].file)
+    before = rows_of(path)
+
+    shelf.fault = "fails later"
+    with pytest.raises(ArchiveFailed, match="the disk failed"):
+        await archive.step(by_hand=True)
+
+    assert rows_of(path) == before
 
 
 async def test_a_directory_that_is_not_there_is_not_made(

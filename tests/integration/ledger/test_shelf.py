@@ -3,11 +3,15 @@
 import asyncio
 import os
 import re
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -139,6 +143,51 @@ async def test_a_bucket_that_refuses_keeps_the_events_here(
     assert "secret" not in archive.trouble
     assert "\n" not in archive.trouble
     assert rows_of(path) == before
+
+
+async def test_a_file_of_a_bucket_that_is_larger_than_any_is_not_read(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = open_shelf("s3://cold")
+    await shelf.put("fits", b"123")
+    await shelf.put("large", b"1234")
+    monkeypatch.setattr(shelf_module, "FILE_BYTES_MAX", 3)
+
+    assert await shelf.get("fits") == b"123"
+    with pytest.raises(ArchiveFailed, match=r"large cannot be read at .*larger than 3"):
+        await shelf.get("large")
+
+
+WAITING: Final = """
+import asyncio
+from meterline_sidecar.ledger import shelf
+shelf.CLIENT["timeout"] = shelf.CLIENT["connect_timeout"] = "1h"
+async def main():
+    asking = asyncio.create_task(shelf.open_shelf("s3://cold").get("name"))
+    print("asking", flush=True)
+    await asyncio.to_thread(input)
+    asking.cancel()
+asyncio.run(main())
+"""
+
+
+def test_a_bucket_that_does_not_answer_holds_up_no_end(bucket: Bucket) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        at = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen(
+            [sys.executable, "-c", WAITING],
+            env={**os.environ, "AWS_ENDPOINT_URL": at},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
+            silent.settimeout(PATIENCE_S)
+            with silent.accept()[0]:  # it asks, and waits from now on
+                try:
+                    process.communicate(b"\n", timeout=PATIENCE_S)
+                finally:
+                    process.kill()
+
+    assert process.returncode == 0
 
 
 async def test_what_is_not_in_a_bucket_is_told(bucket: Bucket) -> None:

@@ -899,3 +899,14 @@ def test_a_bucket_is_no_path(tmp_path: Path) -> None:
     config = read(tmp_path, '[archive]\nurl = "s3://cold/ledger"')
 
     assert config.archive.url == "s3://cold/ledger"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///srv/cold", "memory:///", "s4://cold", "s3://", "http://k:pw@cold/x"],
+)
+def test_a_url_of_no_bucket_is_told(tmp_path: Path, url: str) -> None:
+    (told,) = problems(tmp_path, f'[archive]\nurl = "{url}"')
+
+    assert "is no bucket: write a directory as its path" in told
+    assert "pw" not in told

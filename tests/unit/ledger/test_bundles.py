@@ -1,7 +1,9 @@
 """What a file of the archive holds is read as it was written, whatever stands in it."""
 
 import gzip
+import tempfile
 import tracemalloc
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -134,3 +136,17 @@ def test_a_little_file_that_says_very_much_is_refused(
     tracemalloc.stop()
 
     assert most < 8 << 20
+
+
+def test_parquet_without_a_directory_for_temporary_files_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bundle_of((3, 1))
+    content = PARQUET.encode(bundle)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+
+    for convert in (lambda: PARQUET.encode(bundle), lambda: PARQUET.decode(content)):
+        with pytest.raises(
+            ArchiveFailed, match=r"directory for temporary files.*No such"
+        ):
+            convert()
