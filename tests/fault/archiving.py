@@ -1,7 +1,8 @@
-"""Moves a ledger's events out and back until it is killed: ``python -m`` with its place."""
+"""Moves a ledger's events out and back: ``python -m`` with its place, and how often."""
 
 import asyncio
 import sys
+from itertools import count
 from pathlib import Path
 
 from meterline_sidecar.ledger.archive import Archive, Judge
@@ -19,8 +20,8 @@ async def judging(tx: Tx) -> Judge:
     return lambda subject, time_ms: None
 
 
-async def main(path: Path, folder: Path, now_ms: int) -> None:
-    """Go on where the last one was killed."""
+async def main(path: Path, folder: Path, now_ms: int, times: int) -> None:
+    """Go on where the last one was killed; 0 times: until this one is."""
     database = await SqliteDatabase.open(path)
     key = ChainFiles(path).key(has_batches=True)
     archive = Archive(
@@ -33,14 +34,16 @@ async def main(path: Path, folder: Path, now_ms: int) -> None:
         judging=judging,
     )
     print("ready", flush=True)  # noqa: T201 - whoever kills it waits for this
-    while True:
+    for _ in range(times) if times else count():
         while (await archive.step(by_hand=True)).moved is not None:
             pass
         async with database.reading() as tx:
             oldest = (await store.files(tx))[0].file
         while (await archive.bring_back(oldest)).file != oldest:
             pass
+    await database.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+    numbers = map(int, sys.argv[3:])
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), *numbers))

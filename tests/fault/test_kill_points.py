@@ -42,7 +42,8 @@ def moments(last: int, chance: random.Random) -> list[int]:
     """Return before which of ``last`` calls to kill; the first one is special."""
     if IS_SOAK:
         return list(range(1, last + 1))
-    return [1, *sorted(chance.sample(range(2, last + 1), POINTS_PER_CALL))]
+    others = range(2, last + 1)
+    return [1, *sorted(chance.sample(others, min(POINTS_PER_CALL, len(others))))]
 
 
 @needs_strace
