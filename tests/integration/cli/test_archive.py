@@ -34,6 +34,8 @@ LATER_MS: Final = NOON_MS + 70 * 86_400_000
 LATER: Final = "2027-01-15T12:00:05Z"
 SPAN: Final = {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"}
 
+NOVEMBER: Final = ("--start", "2026-11-01", "--end", "2026-12-01")
+
 
 async def ship(socket: Path, *payloads: Any, producer: str) -> None:
     async with Connection(socket) as app:
@@ -98,6 +100,12 @@ def test_old_events_leave_a_ledger_that_runs_and_come_back(tmp_path: Path) -> No
         }
         with sidecar.client() as client:
             assert f"left the ledger for {name}" in client.get("/v1/events/7").text
+        told = f"`meterline archive restore {name}` brings them back"
+        of_november = ("explain", "acme", "--period", "2026-11")
+        assert told in run(sidecar, "events", *NOVEMBER)
+        assert told in run(sidecar, *of_november)
+        listed = sidecar.meterline(*of_november, "api_calls", "--events", "jsonl")
+        assert (listed.stdout, told in listed.stderr) == ("", True)
         assert sidecar.get(INVOICE, period="2026-11") == invoice
         assert sidecar.get("/v1/meters/api_calls/recount")["changes"] == []
 

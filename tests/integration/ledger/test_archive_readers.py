@@ -97,7 +97,7 @@ async def test_a_recount_that_cannot_read_what_left_waits_and_names_the_file(
 
     with pytest.raises(ArchiveFailed, match=file.name):
         await count_again(sidecar, left, read_events=archived.events_after)
-    with pytest.raises(EventsArchived, match="meterline archive list"):
+    with pytest.raises(EventsArchived, match=f"archive restore {file.name}`"):
         await count_again(sidecar, left)
 
     # What was counted before is read on.
@@ -264,12 +264,18 @@ async def test_what_left_is_not_corrected_and_its_file_is_named(
     path = await fill_for_long(sidecar)
     archive = archive_of(sidecar, tmp_path / "away")
     assert await archive.run()
-    assert await away(sidecar)
+    (file,) = await away(sidecar)
 
     for ids in ((3,), (1, 10_000)):
-        with pytest.raises(EventsArchived, match="meterline archive restore"):
+        with pytest.raises(
+            EventsArchived, match=f"meterline archive restore {file.file}`"
+        ):
             await plans.void(sidecar.database, Search(ids))
     # Nor what is here, where others of the same window are not.
-    with pytest.raises(EventsArchived, match="meterline archive restore"):
+    with pytest.raises(EventsArchived, match=f"meterline archive restore {file.file}`"):
         await plans.revert(sidecar.database, 1)
     assert (await verified_with(path, tmp_path / "away")).findings == []
+    # Nobody says where it is.
+    tamper(path, "UPDATE archive_moves SET first_event_id = 2, events = events - 1")
+    with pytest.raises(EventsArchived, match="no file is noted of event 1,"):
+        await plans.void(sidecar.database, Search((1,)))

@@ -96,7 +96,7 @@ def command(
     if archived:
         click.echo(
             f"\nolder ones of this time left the ledger for {', '.join(archived)};"
-            " `meterline archive restore` brings them back"
+            f" `meterline archive restore {archived[0]}` brings them back"
         )
     tell_filed(edges)
     if at is not None:

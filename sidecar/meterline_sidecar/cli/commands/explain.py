@@ -171,12 +171,17 @@ def _export(
         tell_untold(untold, err=True)
     else:
         tell_filed(page.edges, err=True)
-    for name in page.archived if isinstance(page, LineEventPage) else ():
-        click.echo(
-            f"events of this time left for {name}: `meterline archive restore {name}`"
-            " brings them back, and they are listed",
-            err=True,
-        )
+    archived = page.archived if isinstance(page, LineEventPage) else ()
+    if archived:
+        click.echo(f"{_left_for(archived)}, and they are listed", err=True)
+
+
+def _left_for(files: tuple[str, ...]) -> str:
+    """Say where events are, and how they come back: with the oldest file, all do."""
+    return (
+        f"events of this time left for {', '.join(files)}: `meterline archive restore"
+        f" {files[0]}` brings them back"
+    )
 
 
 def _cell(value: object) -> object:
@@ -298,8 +303,8 @@ def _tell_events(answer: Explanation) -> None:
     else:
         first = "archived" if events.first is None else events.first
         click.echo(f"events {first} to {events.last}; all of them: {events.list}")
-    for name in events.archived:
-        click.echo(f"some of them are in {name}")
+    if events.archived:
+        click.echo(_left_for(events.archived))
     tell_filed(events.edges)
     if answer.proof is not None:
         proof = answer.proof

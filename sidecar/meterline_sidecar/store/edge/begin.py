@@ -43,11 +43,23 @@ async def check_here(tx: Tx, cursor: int) -> None:
     """Make sure that all events behind one are in the ledger.
 
     Raises:
-        EventsArchived: some of them left it.
+        EventsArchived: some of them left it; the text names the file of the first one,
+            with which all others come back.
     """
-    last = (await begin(tx)).event_id
-    if cursor < last:
+    wanted = cursor + 1
+    if wanted > (await begin(tx)).event_id:
+        return
+    row = await tx.fetch_one(
+        "SELECT m.file FROM archive_moves m WHERE m.first_event_id <= ?"  # noqa: S608 - our own words
+        f" AND m.first_event_id + m.events > ? AND{IS_AWAY}",
+        (wanted, wanted),
+    )
+    if row is None:
         raise EventsArchived(
-            f"events up to {last} are in the archive; `meterline archive list` names the"
-            " files, and `meterline archive restore` brings them back"
+            f"no file is noted of event {wanted}, which left the ledger: run `meterline"
+            " verify`"
         )
+    raise EventsArchived(
+        f"event {wanted} left the ledger for {row[0]}; `meterline archive restore"
+        f" {row[0]}` brings it back, with all that is newer"
+    )
