@@ -295,11 +295,14 @@ class Archive:
                 if await is_erasing(tx):
                     raise ArchiveFailed(f"{ERASING}; try again when it is done")
                 files = await store.files(tx)
+                is_back = await store.came_back(tx, file)
             if file not in {move.file for move in files}:
-                raise NoSuchFile(
-                    f"no file {file} holds what is away; `meterline archive list` names"
-                    " those that do"
+                why = (
+                    f"what {file} holds is in the ledger already"
+                    if is_back
+                    else f"no file {file} holds what is away"
                 )
+                raise NoSuchFile(f"{why}; `meterline archive list` names what is away")
             newest = files[-1]
             bundle = await self.archived.bundle(newest)
             back = newest._replace(is_out=0, moved_ms=self._clock.now_ms())

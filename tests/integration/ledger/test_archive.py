@@ -118,8 +118,12 @@ async def test_a_file_that_nobody_knows_brings_nothing_back(
     archive = archive_of(sidecar, tmp_path / "archive")
     await archive.run()
 
-    with pytest.raises(NoSuchFile, match="meterline archive list"):
+    with pytest.raises(NoSuchFile, match=r"no file .* `meterline archive list`"):
         await archive.bring_back("events-1.jsonl.gz")
+    (file,) = await away(sidecar)
+    await archive.bring_back(file.file)
+    with pytest.raises(NoSuchFile, match=f"{file.file} holds is in the ledger already"):
+        await archive.bring_back(file.file)
 
 
 async def test_any_changed_byte_of_a_file_is_found_and_brings_nothing_back(

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge import packed
-from meterline_sidecar.store.edge.begin import IS_AWAY
+from meterline_sidecar.store.edge.begin import IS_AWAY, begin
 from meterline_sidecar.store.edge.events import BatchRow, LossRow
 from meterline_sidecar.store.port import Row, Tx
 
@@ -101,6 +101,15 @@ async def files(tx: Tx, *, after_batch: int = 0, limit: int = 1 << 62) -> list[N
         (after_batch, limit),
     )
     return [_move(row).what for row in rows]
+
+
+async def came_back(tx: Tx, file: str) -> bool:
+    """Say whether all that left for a file is in the ledger again."""
+    row = await tx.fetch_one(
+        "SELECT 1 FROM archive_moves WHERE file = ? AND first_batch_id > ? LIMIT 1",
+        (file, (await begin(tx)).batch_id),
+    )
+    return row is not None
 
 
 async def file_of_event(tx: Tx, event_id: int) -> NewMove | None:
