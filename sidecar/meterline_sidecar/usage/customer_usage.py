@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from functools import reduce
+from typing import Final, cast
 
 import msgspec
 
@@ -10,12 +11,12 @@ from meterline_pricing import Period
 from meterline_sidecar.decimals import Number, total_of
 from meterline_sidecar.meters import (
     AGGREGATIONS,
+    SUMS,
     Aggregation,
     Meter,
     Total,
     Totals,
     aggregations_of,
-    merge,
     quantity,
 )
 from meterline_sidecar.store import usage as store
@@ -141,19 +142,24 @@ def _by_group(
     sums: Iterable[tuple[str, Iterable[Totals]]],
 ) -> dict[str, dict[str, Total]]:
     """Add totals up, per meter and group; meters that nobody asks for are left out."""
-    groups: dict[str, Totals] = defaultdict(dict)
+    groups: defaultdict[str, list[Totals]] = defaultdict(list)
     for labels, parts in sums:
-        known = groups[labels]
-        for part in parts:
-            asked = part
-            if not asked.keys() <= aggregations.keys():
-                asked = {name: t for name, t in part.items() if name in aggregations}
-            merge(known, more=asked, aggregations=aggregations)
+        groups[labels] += parts
     found: dict[str, dict[str, Total]] = defaultdict(dict)
-    for labels, totals in groups.items():
-        for name, total in totals.items():
-            found[name][labels] = total
+    for labels, known in groups.items():
+        for name, aggregation in aggregations.items():
+            totals = [part[name] for part in known if name in part]
+            if totals:
+                found[name][labels] = total_of_many(aggregation, totals)
     return found
+
+
+def total_of_many(aggregation: Aggregation, totals: Sequence[Total]) -> Total:
+    """Return the total of disjoint sets of events, of which there is at least one."""
+    add = AGGREGATIONS[aggregation].add
+    if add is SUMS.add and set(map(type, totals)) == {int}:
+        return sum(cast("Sequence[int]", totals))  # a fifth of the time
+    return reduce(add, totals)
 
 
 def meter_usage(
