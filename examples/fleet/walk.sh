@@ -12,11 +12,11 @@ port=${1:-8271}
 work=$(mktemp -d)
 server=$(mktemp -d) # PostgreSQL does not run as root, and must reach its directory
 mkdir "$work/centre" "$work/one" "$work/two"
-running=()
+declare -A running=() # the process of each host's sidecar
 trap end EXIT
 
 end() {
-  kill "${running[@]}" 2> /dev/null || true
+  kill $(jobs -p) 2> /dev/null || true
   wait 2> /dev/null || true
   [ ! -d "$server/data" ] || as_server "$programs/pg_ctl" stop -s -m immediate -D "$server/data" 2> /dev/null || true
   rm -rf "$work" "$server"
@@ -46,14 +46,23 @@ start_postgres() {
   as_server "$programs/createdb" -h "$server" -U meterline meterline
 }
 
+until_said() { # REGEX COMMAND...: wait until a command prints it, as long as all sidecars run
+  local regex=$1 host
+  shift
+  # Not piped to grep, which would end the command once it has seen enough.
+  until [[ $("$@" 2> /dev/null) =~ $regex ]]; do
+    for host in "${!running[@]}"; do
+      kill -0 "${running[$host]}" 2> /dev/null || { cat "$work/$host/sidecar.log" >&2; exit 1; }
+    done
+    sleep 0.1
+  done
+}
+
 run() { # HOST: start its sidecar, and wait until it is ready
   cd "$work/$1"
   meterline run 2> sidecar.log &
-  running+=($!)
-  until meterline status 2> /dev/null | grep --quiet ready; do
-    kill -0 "${running[-1]}" 2> /dev/null || { cat sidecar.log >&2; exit 1; }
-    sleep 0.1
-  done
+  running[$1]=$!
+  until_said '"ready": ?true' meterline status --json
 }
 
 serve() { # HOST REQUESTS: an app of that host serves so many requests of Acme
@@ -113,18 +122,19 @@ wait $!
 
 say "The centre has all of them, each once, and one invoice"
 cd "$work/centre"
-until meterline usage --json | grep --quiet --extended-regexp '"quantity": ?120000\b'; do sleep 0.2; done
+until_said '"quantity": ?120000[^0-9]' meterline usage --json
 # Each edge says every few seconds how it stands.
-while meterline edges list --json | grep --quiet --extended-regexp '"behind": ?[1-9]'; do sleep 0.2; done
+until_said '"behind": ?0[^0-9].*"behind": ?0[^0-9]' meterline edges list --json
 meterline usage
 meterline invoice acme
 meterline edges list
 
 if [ -n "$programs" ]; then
   say "The centre that leads is killed; the other one is elected, and has the same invoice"
-  { kill -KILL "${running[0]}" && wait "${running[0]}"; } 2> /dev/null || true
+  { kill -KILL "${running[centre]}" && wait "${running[centre]}"; } 2> /dev/null || true
+  unset "running[centre]"
   cd "$work/centre-2"
-  until meterline status | grep --quiet "this centre leads"; do sleep 0.2; done
+  until_said "this centre leads" meterline status
   meterline status | sed -n 2p
   meterline invoice acme
 fi

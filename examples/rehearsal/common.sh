@@ -30,7 +30,8 @@ use() { # SUBJECT CALLS TIME ID
 until_said() { # TEXT COMMAND...: wait until a command prints it
   local text=$1
   shift
-  until "$@" 2> /dev/null | grep --quiet -- "$text"; do
+  # Not piped to grep, which would end the command once it has seen enough.
+  until [[ $("$@" 2> /dev/null) == *"$text"* ]]; do
     kill -0 "$sidecar" 2> /dev/null || { cat sidecar.log >&2; exit 1; }
     sleep 0.1
   done

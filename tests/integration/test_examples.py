@@ -2,11 +2,15 @@
 
 import configparser
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import httpx
@@ -15,11 +19,15 @@ import pytest
 from meterline import api_key_subject
 from meterline.portal import portal_customer
 from tests.fake_sidecar import FakeSidecar
+from tests.integration.cli.test_demo import processes_in
 from tests.integration.test_servers import Server, running
 from tests.patience import PATIENCE_S
+from tests.ports import Port
 from tests.sidecar_process import SidecarProcess, meterline, unix_client
 
 ROOT = Path(__file__).parents[2]
+REHEARSAL = ROOT / "examples" / "rehearsal"
+PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SUBJECT_KEY = "k" * 32
 PORTAL_KEY = b"p" * 32
 
@@ -169,10 +177,9 @@ def test_the_commands_of_a_unit_exist(unit: Path) -> None:
 
 def walked(name: str) -> str:
     """Run a walk of the rehearsal; return what it prints."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [ROOT / "examples" / "rehearsal" / name],
-        env={"PATH": path},
+        [REHEARSAL / name],
+        env={"PATH": PROGRAMS},
         capture_output=True,
         text=True,
         timeout=PATIENCE_S * 3,
@@ -202,7 +209,7 @@ def test_the_rehearsal_closes_two_months_as_its_page_says() -> None:
 def test_the_rehearsal_closes_a_year_as_its_page_says() -> None:
     printed = walked("year.sh")
 
-    page = (ROOT / "examples" / "rehearsal" / "README.md").read_text()
+    page = (REHEARSAL / "README.md").read_text()
     for said in (
         "acme, 2028-02: 15.00 usd",
         "hayashi, 2028-02: 10.00 usd",
@@ -223,3 +230,94 @@ def test_the_rehearsal_closes_a_year_as_its_page_says() -> None:
         assert said in printed
         amount = said.split()[-2 if said.endswith("usd") else -1].strip("$")
         assert f"${amount}" in page or not amount[0].isdigit()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_wait_of_the_rehearsal_ends_however_much_follows_what_it_waits_for() -> None:
+    wait = f". {REHEARSAL / 'common.sh'}; sidecar=$$; until_said 1 seq 1000000; rm -r $work"
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", wait],
+        env={"PATH": PROGRAMS},
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+    assert done.returncode == 0
+
+
+@pytest.fixture
+def stage() -> Generator[Path]:
+    """A temporary directory that a server's user reaches; nothing in it outlives the test."""
+    folder = Path(
+        tempfile.mkdtemp(prefix="walk", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+    )
+    folder.chmod(0o711)
+    yield folder
+    for pid in processes_in(folder):
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def two_ports() -> Generator[tuple[Port, Port]]:
+    """Two free ports, one behind the other, that nobody else is given."""
+    while True:
+        first = Port()
+        try:
+            second = Port(first.number + 1)
+        except OSError:
+            first.close()
+            continue
+        break
+    yield first, second
+    first.close()
+    second.close()
+
+
+def walk_the_fleet(stage: Path, port: int) -> subprocess.CompletedProcess[str]:
+    """Run the walk of the fleet as ``make demo-fleet`` does, and end it with the test."""
+    with subprocess.Popen(
+        [ROOT / "examples" / "fleet" / "walk.sh", str(port)],
+        cwd=stage,
+        env={"PATH": PROGRAMS, "TMPDIR": str(stage)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as walk:
+        try:
+            printed, said = walk.communicate(timeout=PATIENCE_S * 3)
+        finally:
+            walk.kill()
+    return subprocess.CompletedProcess(walk.args, walk.returncode, printed, said)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_fleet_bills_what_two_edges_served_and_leaves_nothing(
+    stage: Path, two_ports: tuple[Port, Port]
+) -> None:
+    done = walk_the_fleet(stage, two_ports[0].number)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    # From whichever centre leads at the end, where there are two.
+    last = done.stdout.rpartition("== ")[2]
+    assert re.search(r"^api_calls +120,000 +\$70\.00$", last, re.MULTILINE), last
+    assert re.search(r"^total +\$70\.00$", last, re.MULTILINE), last
+    assert processes_in(stage) == []
+    assert list(stage.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_fleet_that_does_not_come_up_says_why_and_leaves_nothing(
+    stage: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = walk_the_fleet(stage, port)
+
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert processes_in(stage) == []
+    assert list(stage.iterdir()) == []
