@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
-from meterline_sidecar.config.postgres import PostgresUrl
 from tests.balancer import Balancer
 from tests.fleet import CENTRE, Fleet, on_server
 from tests.ports import Port
-from tests.postgres_server import USER, PostgresServer
+from tests.postgres_server import PostgresServer, by_port
 from tests.sidecar_process import METERLINE, PRICING, SidecarProcess, until
 
 LEASE_S: Final = 2
@@ -48,9 +47,7 @@ class Centres:
         self.database = server.create()
         self._url = server.url(self.database)
         if pooler is not None:
-            self._url = PostgresUrl(
-                f"postgresql://{USER}@127.0.0.1:{pooler}/{self.database}?sslmode=disable"
-            )
+            self._url = by_port(self.database, pooler)
         self._clock = clock
         self._more = f"lease_s = {LEASE_S}\n" + meterline
         self._pricing = pricing

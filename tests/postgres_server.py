@@ -135,6 +135,11 @@ class PostgresServer:
         """Return the address of a database."""
         return PostgresUrl(f"postgresql://{USER}@/{database}?host={self.folder}")
 
+    @property
+    def socket(self) -> Path:
+        """Return where it listens."""
+        return self.folder / ".s.PGSQL.5432"
+
     def sql(self, database: str, statement: str) -> str:
         """Run a statement by psql; return what it prints, a row to a line."""
         return self.run(
@@ -214,6 +219,13 @@ def started(
         server.make(is_durable=is_durable)
         server.start()
         yield server
+
+
+def by_port(database: str, port: int) -> PostgresUrl:
+    """Return the address of a database behind what listens on a port of this host."""
+    return PostgresUrl(
+        f"postgresql://{USER}@127.0.0.1:{port}/{database}?sslmode=disable"
+    )
 
 
 @contextlib.contextmanager

@@ -123,6 +123,9 @@ class SimDatabase(Ledger):
     async def forget_pages(self) -> None:
         """Do nothing: a simulated ledger lives in memory."""
 
+    def stopping(self) -> None:
+        """Do nothing: a simulated ledger answers."""
+
     def check_places(self) -> None:
         """See nothing: nobody moves a simulated file."""
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 
 from meterline import Meter
+from tests.balancer import Balancer
 from tests.fault.test_fleet import METERLINE, MILLION, Load
 from tests.fleet import Fleet
 from tests.patience import PATIENCE_S
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, by_port
 from tests.sidecar_process import until
 
 
@@ -95,3 +96,35 @@ def test_kills_of_the_centre_and_its_server_lose_nothing_and_double_nothing(
         verified = centre.meterline("verify", "--json")
         report = json.loads(verified.stdout)
         assert report["sound"], report
+
+
+def test_a_centre_that_is_cut_off_from_its_server_stops_all_the_same(
+    tmp_path: Path, server: PostgresServer
+) -> None:
+    database = server.create()
+    with (
+        Balancer(server.socket) as way,
+        Fleet(
+            tmp_path,
+            meterline=METERLINE,
+            pricing="",
+            database=by_port(database, way.port),
+        ) as fleet,
+    ):
+        edge, centre = fleet.edge("one"), fleet.centre
+        load = Load(edge, 0)
+        until(lambda: has_more(server, database, 100))
+
+        way.hold()
+        assert centre.stop() == 1
+        said = centre.log.read_text()
+        way.go_on()  # what was held gets there now, from one that is gone
+        centre.start()
+        load.finish()
+
+        until(lambda: len(numbers_in(server, database)) >= load.end)
+        assert "has not answered for 3 s: this process ends without it" in said
+        assert "Traceback" not in said
+        assert [host.stop() for host in (edge, centre)] == [0, 0]
+        assert sorted(numbers_in(server, database)) == list(range(load.end))
+        assert json.loads(centre.meterline("verify", "--json").stdout)["sound"]

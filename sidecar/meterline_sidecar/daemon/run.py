@@ -136,6 +136,7 @@ async def _serve(
             log.info("http: %s", address_of(listener))
             await stop.wait()
             log.info("stopping")
+            parts.database.stopping()
             await parts.stripe.stop(timeout_s=STOP_TIMEOUT_S)
             parts.schedule.stop()
             parts.stopping.set()

@@ -193,6 +193,13 @@ class Ledger(LedgerReader, Database, Protocol):
         """Give back the memory that holds what was read; it is read again as needed."""
         ...
 
+    def stopping(self) -> None:
+        """Let nobody wait any more for a database that does not answer: the process ends.
+
+        Whoever waits is told that it is gone.
+        """
+        ...
+
     def check_places(self) -> None:
         """See that others find the ledger where this process has it open.
 

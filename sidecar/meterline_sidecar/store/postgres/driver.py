@@ -13,6 +13,7 @@ from meterline_sidecar.store.once import once
 from meterline_sidecar.store.port import Database, Readable, Tx
 from meterline_sidecar.store.postgres.connect import connect
 from meterline_sidecar.store.postgres.dialect import Append
+from meterline_sidecar.store.postgres.ending import Ending
 from meterline_sidecar.store.postgres.errors import RAISED, translate
 from meterline_sidecar.store.postgres.lease import PostgresLease
 from meterline_sidecar.store.postgres.line import Line
@@ -138,7 +139,9 @@ class PostgresDatabase(PostgresReader, Database):
         super().__init__(url)
         self._writer = Line(url)
         self._write_lock = asyncio.Lock()
-        self._lease = PostgresLease(url.url, Line(url))
+        of_lease = Line(url)
+        self._lease = PostgresLease(url.url, of_lease)
+        self._ending = Ending(Line(url), (*self._readers, self._writer, of_lease))
 
     @property
     def others_write(self) -> bool:
@@ -210,11 +213,16 @@ class PostgresDatabase(PostgresReader, Database):
     def check_places(self) -> None:
         """Do nothing: there is one place, and every reader asks there."""
 
+    def stopping(self) -> None:
+        """Wait no longer for a server that does not answer."""
+        self._ending.begin()
+
     async def close(self) -> None:
         """Close every connection."""
         await super().close()
         await self._writer.close()
         await self._lease.close()
+        await self._ending.close()
 
 
 def _writing(number: int | None) -> str:

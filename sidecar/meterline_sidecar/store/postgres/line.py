@@ -1,5 +1,6 @@
 """A line to a PostgreSQL server: a connection that is opened again when it is lost."""
 
+import asyncio
 import contextlib
 import logging
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 import asyncpg
 
 from meterline_sidecar.config.postgres import PostgresUrl
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import DatabaseGone, MeterlineError
 from meterline_sidecar.store.postgres.connect import Connection, connect
 from meterline_sidecar.store.postgres.errors import (
     RAISED,
@@ -39,6 +40,8 @@ class Line:
         self._url = url
         self._connection: Connection | None = None
         self._has_begun = False
+        self._opening: asyncio.Timeout | None = None
+        self._is_cut_off = False
         self.said = ""
         """How the server answered to what began the last transaction."""
 
@@ -55,11 +58,25 @@ class Line:
                 if not is_lost(error):
                     raise translate(self._url.url, error) from error
                 self._drop()
-        self._connection = await connect(self._url)
+        self._connection = await self._open()
         try:
             return await self._begin(self._connection, sql)
         except RAISED as error:
             raise translate(self._url.url, error) from error
+
+    async def _open(self) -> Connection:
+        if self._is_cut_off:
+            raise DatabaseGone(
+                f"{self._url}: the server does not answer, and this process ends;"
+                " nothing is lost"
+            )
+        try:
+            async with asyncio.timeout(None) as self._opening:
+                return await connect(self._url)
+        except TimeoutError as error:  # cut off: others are translated already
+            raise translate(self._url.url, error) from error
+        finally:
+            self._opening = None
 
     async def _begin(self, connection: Connection, sql: str) -> Connection:
         self._has_begun = True
@@ -106,6 +123,14 @@ class Line:
                 raise
         else:
             self._has_begun = False
+
+    def cut_off(self) -> None:
+        """Tell whoever waits for the server, now or later, that it cannot be reached."""
+        self._is_cut_off = True
+        if self._opening is not None:
+            self._opening.reschedule(0)
+        if self._connection is not None:
+            self._connection.terminate()
 
     def _drop(self) -> None:
         """Forget the connection: the next transaction opens another."""

@@ -185,6 +185,9 @@ class SqliteDatabase(SqliteReader):
         """Return that there is nothing to elect."""
         return None
 
+    def stopping(self) -> None:
+        """Do nothing: a disk answers."""
+
     def check_places(self) -> None:
         """See that others find it where we have it open; see ``Ledger.check_places``."""
         for place in self._places:
