@@ -147,6 +147,34 @@ class PostgresServer:
             *("-U", USER, "-d", database, "-c", statement),
         )  # fmt: skip
 
+    @contextlib.contextmanager
+    def without_writers(self, database: str) -> Generator[None]:
+        """Have every transaction that writes a ledger wait before it begins.
+
+        Whoever loses the server meanwhile loses no COMMIT.
+        """
+        asking = subprocess.Popen(
+            [
+                *(str(self._programs / "psql"), "-XAtq", "-h", str(self.folder)),
+                *("-U", USER, "-d", database),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            **as_user(),
+        )
+        assert asking.stdin is not None
+        assert asking.stdout is not None
+        with asking:
+            asking.stdin.write(b"BEGIN; SELECT id FROM writer FOR UPDATE;\n")
+            asking.stdin.flush()
+            asking.stdout.readline()
+            try:
+                yield
+            finally:
+                asking.kill()
+
     def create(self, template: str = "template0") -> str:
         """Make a database like another one; return its name."""
         self._made += 1

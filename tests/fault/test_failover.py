@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.balancer import Balancer
 from tests.fault.test_fleet import METERLINE, MILLION, Load
 from tests.fault.test_postgres import has_more, numbers_in
 from tests.fleet import Fleet
 from tests.postgres_server import (
     PostgresServer,
+    by_port,
     folder_of_server,
     programs,
     started,
@@ -91,4 +93,50 @@ def test_a_failover_that_lost_the_last_second_is_noticed_and_sent_again(
         assert sorted(numbers_in(primary, database)) == wanted
         accepted = centre.meterline("verify", "--accept")
         assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+        assert json.loads(centre.meterline("verify", "--json").stdout)["sound"]
+
+
+def test_a_standby_is_no_place_to_store_until_it_is_promoted(
+    tmp_path: Path, primary: PostgresServer, standby: PostgresServer
+) -> None:
+    database = primary.create()
+    primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'")
+    primary.sql("postgres", "SELECT pg_reload_conf()")
+    with (
+        Balancer(primary.socket, standby.socket) as way,
+        Fleet(
+            tmp_path,
+            meterline=METERLINE,
+            pricing="",
+            database=by_port(database, way.port),
+        ) as fleet,
+    ):
+        centre, edges = fleet.centre, [fleet.edge(name) for name in ("a", "b", "c")]
+        loads = [Load(edge, i * MILLION) for i, edge in enumerate(edges)]
+        until(lambda: has_more(primary, database, 300))
+
+        with primary.without_writers(database):
+            primary.stop("immediate")
+        way.cut()
+        with centre.client() as client:
+
+            def is_told() -> bool:
+                ready = client.get("/readyz")
+                return ready.status_code == 503 and "is a standby" in ready.text
+
+            until(is_told)
+            shown = client.get("/").text
+        status = centre.meterline("status").stdout
+        standby.run("pg_ctl", "promote", "-w", "-s", "-D", str(standby.data))
+        until(lambda: centre.get("/status")["ready"])
+        for load in loads:
+            load.finish()
+        wanted = [n for load in loads for n in range(load.first, load.end)]
+        until(lambda: len(numbers_in(standby, database)) >= len(wanted))
+
+        assert "is a standby" in shown
+        assert "NOT READY" in status
+        assert "is a standby: name the primary" in status
+        assert [host.stop() for host in (*edges, centre)] == [0] * 4
+        assert sorted(numbers_in(standby, database)) == wanted
         assert json.loads(centre.meterline("verify", "--json").stdout)["sound"]

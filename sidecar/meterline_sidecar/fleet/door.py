@@ -181,7 +181,7 @@ class Door:
                 " centre first",
             )
         credential = self._credential(hello, writer)
-        edge = await self._edges.enter(hello, credential)
+        edge = await self._entered(hello, credential)
         sent_from = edge.row.batch
         try:
             welcome = EdgeWelcome(
@@ -194,6 +194,8 @@ class Door:
             if not isinstance(resume, Resume):
                 raise WireError("unexpected", "a resume must follow the hello")
             await self._edges.resume(edge, resume)
+            if resume.last_batch <= sent_from:
+                self._ingest.storing.succeeded()  # else what comes now tells more
             await send(writer, Ack(sent_from))
             log.info("edge %s is connected", edge.row.name)
             session = Session(
@@ -210,6 +212,14 @@ class Door:
             raise
         finally:
             await self._edges.leave(edge, hello.life)
+
+    async def _entered(self, hello: EdgeHello, credential: str) -> Edge:
+        """Let an edge in; where that cannot be noted, none of its events can."""
+        try:
+            return await self._edges.enter(hello, credential)
+        except RetryLater as error:
+            self._ingest.storing.failed(error)
+            raise
 
     def _credential(self, hello: EdgeHello, writer: asyncio.StreamWriter) -> str:
         """Return what an edge comes with: a token, or the name in its certificate."""

@@ -6,7 +6,6 @@ memory of single events, after a second or after a year.
 """
 
 import asyncio
-import logging
 from typing import Final
 
 from meterline.wire import (
@@ -25,6 +24,7 @@ from meterline_sidecar.ingest.left_out import LeftOut
 from meterline_sidecar.ingest.names import Names
 from meterline_sidecar.ingest.producer_row import new_row
 from meterline_sidecar.ingest.request_keys import RequestKeys
+from meterline_sidecar.ingest.storing import Storing
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge.events import LossRow, ProducerRow
@@ -34,8 +34,6 @@ GROUP_ROWS_MAX: Final = 50_000  # one transaction; about half a second of writin
 GROUP_BYTES_MAX: Final = 16 << 20  # likewise, where the events are large
 PENDING_ROWS_MAX: Final = 200_000  # decoded and not yet committed, about 100 MB
 PENDING_BYTES_MAX: Final = 64 << 20  # likewise, as they came; decoded twice as much
-
-log = logging.getLogger(__name__)
 
 
 class Ingest:
@@ -75,8 +73,7 @@ class Ingest:
         self.n_commits = 0
         """How many groups are on disk since the start: whether anything came meanwhile."""
         self.left_out = LeftOut()
-        self.trouble: str | None = None
-        """Why nothing can be committed at the moment, in words."""
+        self.storing = Storing()
         self.head_trouble: str | None = None
         """Why the chain's head is behind, in words: a lost tail might go unnoticed."""
 
@@ -99,10 +96,10 @@ class Ingest:
         try:
             row = await self._introduce(hello)
         except RetryLater as error:
-            self._note_trouble(error)
+            self.storing.failed(error)
             raise
         if row.recorded_seq == row.last_seq:
-            self._note_commit()  # else its events come at once, and tell more
+            self.storing.succeeded()  # else its events come at once, and tell more
         producer = Producer(row, next_seq=row.last_seq + 1, flags_kept=flags_kept)
         self._producers[hello.producer] = producer
         return producer
@@ -334,16 +331,16 @@ class Ingest:
         try:
             head = await self._committer.write(group)
         except RetryLater as error:
-            self._note_trouble(error)
+            self.storing.failed(error)
             self._reject(group, error)
             return
         except BaseException as error:
             # A stop is no trouble: what has no ack is sent again to whoever is next.
             if not isinstance(error, asyncio.CancelledError):
-                self._note_trouble(error)
+                self.storing.failed(error)
             self._reject(group, MeterlineError(f"the sidecar is stopping: {error}"))
             raise
-        self._note_commit()
+        self.storing.succeeded()
         self.n_commits += 1
         self._committing = []
         for piece in group:
@@ -385,14 +382,3 @@ class Ingest:
             if not piece.done.done():
                 piece.done.set_exception(error)
                 piece.done.exception()  # nobody may wait for it any more
-
-    def _note_trouble(self, error: BaseException) -> None:
-        """Note why nothing can be stored; say so when that begins, not at each try."""
-        if self.trouble is None:
-            log.error("cannot commit, the apps keep their events: %s", error)
-        self.trouble = str(error)
-
-    def _note_commit(self) -> None:
-        if self.trouble is not None:
-            log.info("events are stored again")
-        self.trouble = None

@@ -97,8 +97,8 @@ def backup_problems(
 
 
 def _storing(parts: Parts) -> Iterator[Found]:
-    if parts.ingest.trouble is not None:
-        text = f"events cannot be stored: {parts.ingest.trouble}"
+    if parts.ingest.storing.trouble is not None:
+        text = f"events cannot be stored: {parts.ingest.storing.trouble}"
         yield found("events_not_stored", text)
     elif parts.ingest.waiting_s > WAITING_S_MAX:
         yield found(

@@ -145,5 +145,5 @@ async def test_a_stop_in_the_middle_of_a_commit_is_no_error(
         committing.cancel()
         await asyncio.wait([committing])
 
-        assert ingest.trouble is None
+        assert ingest.storing.trouble is None
         assert caplog.records == []

@@ -367,7 +367,7 @@ async def test_a_full_disk_is_told_when_it_begins_and_when_it_ends(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, logger="meterline_sidecar.ingest.accept")
+    caplog.set_level(logging.INFO, logger="meterline_sidecar.ingest.storing")
 
     async def refuse(*_arguments: object, **_more: object) -> None:
         raise DiskFull("no room")
@@ -380,11 +380,11 @@ async def test_a_full_disk_is_told_when_it_begins_and_when_it_ends(
                 await app.send(batch(event()))
                 assert isinstance(await app.receive(), Refusal)
             # A row of a producer may fit where their events do not.
-            assert sidecar.ingest.trouble == "no room"
+            assert sidecar.ingest.storing.trouble == "no room"
     async with Connection(sidecar.socket) as app:
         await app.hello(recorded_seq=1)
         assert await app.ship(batch(event())) == 1
-        assert sidecar.ingest.trouble is None
+        assert sidecar.ingest.storing.trouble is None
 
     assert [record.getMessage() for record in caplog.records] == [
         "cannot commit, the apps keep their events: no room",

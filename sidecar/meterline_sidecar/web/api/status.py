@@ -176,7 +176,7 @@ async def read_status(parts: Parts) -> Status:
     return Status(
         version=meterline.__version__,
         ledger=ledger_text(parts.drain.whose.ledger),
-        ready=parts.ingest.trouble is None,
+        ready=parts.ingest.storing.trouble is None,
         problems=in_order([*problems, *await _of_money(parts), *stripe.problems]),
         clock=parts.clock.rehearsal,
         started=format_time_ms(parts.started_ms),
@@ -307,16 +307,19 @@ async def livez(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Answer whether events can be stored: 200, or 503 and why not.
+    """Answer whether events may come: 200, or 503 and why not.
 
     ``?verbose`` says how each part fares, a line each.
     """
     parts: Parts = request.app.state.parts
-    trouble = parts.ingest.trouble
-    text = "ok\n" if trouble is None else f"not ready: {printable(trouble)}\n"
+    storing = parts.ingest.storing
+    text = "ok\n"
+    if storing.trouble is not None:
+        state = "send events to see" if storing.is_worth_a_try else "not ready"
+        text = f"{state}: {printable(storing.trouble)}\n"
     if "verbose" in request.query_params:
         text = "".join(_checks(await read_status(parts))) + text
-    return PlainTextResponse(text, 200 if trouble is None else 503)
+    return PlainTextResponse(text, 200 if storing.is_worth_a_try else 503)
 
 
 def _checks(state: Status) -> Iterable[str]:

@@ -15,7 +15,7 @@ def mark_of(parts: Parts, at: Counted) -> str:
     failures = sum(job.failures for job in parts.schedule.jobs.values())
     shown = (
         *(at.generation, at.up_to_event, parts.receiver.connections),
-        *(parts.ingest.trouble, failures, parts.standings.n_missing),
+        *(parts.ingest.storing.trouble, failures, parts.standings.n_missing),
         *parts.closer.mark,
     )
     return blake2b(repr(shown).encode(), digest_size=6).hexdigest()

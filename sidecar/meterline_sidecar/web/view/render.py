@@ -321,7 +321,7 @@ def render(
         "rehearsal": parts.clock.rehearsal,
         "counted": at,
         "mark": getattr(request.state, "mark", ""),
-        "trouble": parts.ingest.trouble,
+        "trouble": parts.ingest.storing.trouble,
         "names": parts.config.names,
         "has_login": parts.config.needs_token,
         "form_named": partial(form_of, request),
