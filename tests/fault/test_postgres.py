@@ -123,7 +123,7 @@ def test_a_centre_that_is_cut_off_from_its_server_stops_all_the_same(
         load.finish()
 
         until(lambda: len(numbers_in(server, database)) >= load.end)
-        assert "has not answered for 3 s: this process ends without it" in said
+        assert "has not answered for 3 s" in said
         assert "Traceback" not in said
         assert [host.stop() for host in (edge, centre)] == [0, 0]
         assert sorted(numbers_in(server, database)) == list(range(load.end))

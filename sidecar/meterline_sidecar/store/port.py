@@ -194,10 +194,7 @@ class Ledger(LedgerReader, Database, Protocol):
         ...
 
     def stopping(self) -> None:
-        """Let nobody wait any more for a database that does not answer: the process ends.
-
-        Whoever waits is told that it is gone.
-        """
+        """Let nobody wait long for a database that does not answer: the process ends."""
         ...
 
     def check_places(self) -> None:

@@ -13,12 +13,12 @@ from meterline_sidecar.store.once import once
 from meterline_sidecar.store.port import Database, Readable, Tx
 from meterline_sidecar.store.postgres.connect import connect
 from meterline_sidecar.store.postgres.dialect import Append
-from meterline_sidecar.store.postgres.ending import Ending
 from meterline_sidecar.store.postgres.errors import RAISED, translate
 from meterline_sidecar.store.postgres.lease import PostgresLease
 from meterline_sidecar.store.postgres.line import Line
 from meterline_sidecar.store.postgres.migrate import check_identity, migrate
 from meterline_sidecar.store.postgres.transactions import PostgresTx, Shape
+from meterline_sidecar.store.postgres.watch import Watch
 
 READERS: Final = 4
 
@@ -141,7 +141,7 @@ class PostgresDatabase(PostgresReader, Database):
         self._write_lock = asyncio.Lock()
         of_lease = Line(url)
         self._lease = PostgresLease(url.url, of_lease)
-        self._ending = Ending(Line(url), (*self._readers, self._writer, of_lease))
+        self._watch = Watch(Line(url), (*self._readers, self._writer, of_lease))
 
     @property
     def others_write(self) -> bool:
@@ -169,7 +169,9 @@ class PostgresDatabase(PostgresReader, Database):
             raise translate(url.url, error) from error
         finally:
             connection.terminate()
-        return cls(url)
+        ledger = cls(url)
+        ledger._watch.begin()
+        return ledger
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Tx]:
@@ -215,14 +217,14 @@ class PostgresDatabase(PostgresReader, Database):
 
     def stopping(self) -> None:
         """Wait no longer for a server that does not answer."""
-        self._ending.begin()
+        self._watch.hurry()
 
     async def close(self) -> None:
         """Close every connection."""
         await super().close()
         await self._writer.close()
         await self._lease.close()
-        await self._ending.close()
+        await self._watch.close()
 
 
 def _writing(number: int | None) -> str:

@@ -67,8 +67,7 @@ class Line:
     async def _open(self) -> Connection:
         if self._is_cut_off:
             raise DatabaseGone(
-                f"{self._url}: the server does not answer, and this process ends;"
-                " nothing is lost"
+                f"{self._url}: the server does not answer; nothing is lost; try again"
             )
         try:
             async with asyncio.timeout(None) as self._opening:
@@ -125,12 +124,16 @@ class Line:
             self._has_begun = False
 
     def cut_off(self) -> None:
-        """Tell whoever waits for the server, now or later, that it cannot be reached."""
+        """Tell whoever waits for the server, until ``join``, that it does not answer."""
         self._is_cut_off = True
         if self._opening is not None:
             self._opening.reschedule(0)
         if self._connection is not None:
             self._connection.terminate()
+
+    def join(self) -> None:
+        """Let the next transaction open a connection again."""
+        self._is_cut_off = False
 
     def _drop(self) -> None:
         """Forget the connection: the next transaction opens another."""
