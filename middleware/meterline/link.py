@@ -117,12 +117,16 @@ class Link:
     def pump(self, *, is_last: bool = False, is_awaited: bool = False) -> bool:
         """Read and send what is possible now; return whether anything moved.
 
+        Each call of the system lets another thread have the interpreter, and may wait
+        long for it. So acks are left where they are while more can go without them.
+
         Args:
             is_last: say ``Bye`` behind everything.
             is_awaited: say that somebody waits for the acks.
         """
         try:
-            moved = self._read()
+            can_wait = self._has_room_for_company and not (is_last or is_awaited)
+            moved = not can_wait and self._read()
             moved |= self._write()
             while self.state is State.OPEN and not self._to_send:
                 if not self._prepare_frame(is_last=is_last, is_awaited=is_awaited):
@@ -140,9 +144,24 @@ class Link:
         return moved
 
     @property
+    def _has_room_for_company(self) -> bool:
+        """Whether much is to be sent, and can be with half of the window to spare."""
+        return (
+            self.state is State.OPEN
+            and not self._to_send
+            and self._in_flight <= self._in_flight_max // 2
+            and self._source.is_company
+        )
+
+    @property
     def is_full(self) -> bool:
         """Whether nothing more can be sent before the sidecar has taken or acked some."""
         return bool(self._to_send) or self._in_flight >= self._in_flight_max
+
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether it can send nothing before it hears from the sidecar."""
+        return self.is_full or self.state is State.GREETING
 
     @property
     def is_settled(self) -> bool:
@@ -214,6 +233,8 @@ class Link:
             self._heard_s = time.monotonic()
             self._received += data
             self._take_frames()
+            if len(data) < READ_BYTES:
+                break  # there was no more
         return moved
 
     def _take_frames(self) -> None:

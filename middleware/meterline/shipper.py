@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from meterline import system
+from meterline import pace, system
 from meterline.complaints import troubles, words
 from meterline.link import Link, State
 from meterline.options import Options
@@ -24,8 +24,6 @@ from meterline.waiting import Room
 from meterline.wire import Hello, WireError, ledger_text
 
 END_S: Final = 1.0  # for the last files, once what is left was shipped
-POLL_S: Final = 0.1  # much oftener than little is committed
-BUSY_POLL_S: Final = 0.002  # while there is more to send than fits, or somebody waits
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 5.0
 REFUSED_BACKOFF_S: Final = 60.0  # somebody must change something first
@@ -202,18 +200,30 @@ class Shipper:
     def _main(self) -> None:
         while not self._is_finished():
             self._wake.clear()
-            is_busy = self._round_or_trouble()
+            rest_s = self._round_or_trouble()
             with self._progress:
                 self._rounds += 1
                 self._progress.notify_all()
-                is_busy |= self._n_flushing > 0
+                if self._n_flushing:
+                    rest_s = pace.BUSY_POLL_S
             if not self._wake.is_set():
-                self._wake.wait(BUSY_POLL_S if is_busy else POLL_S)
+                self._wake.wait(rest_s)
         self._end()
 
-    def _round_or_trouble(self) -> bool:
+    def _rest_s(self) -> float:
+        """Return how long the thread may rest if the next round is not urgent."""
+        link, at_s = self._link, self.spool.sync_at_s
+        if link is None:
+            at_s = min(at_s, self._retry_at_s)
+        due_s = at_s - time.monotonic()
+        if self._draining is not None or (link is not None and link.is_awaiting):
+            due_s = min(due_s, pace.POLL_S)
+        return pace.rest_s(left_bytes=self.spool.writer.left_bytes, due_s=due_s)
+
+    def _round_or_trouble(self) -> float:
+        """Look after everything once; return for how long to rest then."""
         try:
-            return self._round()
+            return pace.BUSY_POLL_S if self._round() else self._rest_s()
         except Exception as error:  # noqa: BLE001 - edge: the events of this app wait for it
             # Nothing is lost by it: what was not acked is sent again.
             name = type(error).__name__
@@ -221,7 +231,7 @@ class Shipper:
             with contextlib.suppress(Exception):
                 self._hang_up()
             self._back_off()
-            return False
+            return pace.POLL_S
 
     def _round(self) -> bool:
         """Look after everything once; return whether the next round is urgent.

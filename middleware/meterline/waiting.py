@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from typing import Final, Protocol
 
 PART_NS: Final = 2_000_000_000  # how long units wait for the spool
-NOTED_NS: Final = 250_000_000  # after which a kill leaves their number
+NOTED_NS: Final = 200_000_000  # after which a kill leaves their number
 NAMELESS_NS: Final = 60_000_000_000  # how long they wait for a subject
 ANSWER_NS: Final = 5_000_000_000  # how long an error handler has for its answer
 

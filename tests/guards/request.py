@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import meterline
-import meterline.shipper
-from meterline import MeterMiddleware, from_trusted_header
+from meterline import MeterMiddleware, from_trusted_header, pace
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from tests.asgi_driver import http_scope
 from tests.guards.window import counted
@@ -66,7 +65,7 @@ def _wait_for_shipper(app: ASGIApp) -> None:
 
 def main(folder: Path) -> None:
     """Serve with what is always done, and with what most apps ask for besides."""
-    meterline.shipper.POLL_S = meterline.shipper.BUSY_POLL_S = 3_600  # type: ignore[misc]
+    pace.REST_S = pace.POLL_S = pace.BUSY_POLL_S = 3_600  # type: ignore[misc]
     where: dict[str, Any] = {"socket": folder / "s", "spool_dir": folder / "spool"}
     who = from_trusted_header(WHO)
     apps: dict[str, ASGIApp] = {

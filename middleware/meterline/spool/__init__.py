@@ -35,13 +35,14 @@ The life of an event
     1. ``Writer.append`` takes a number and writes the record with one call of the
        map, which nothing can interrupt. It is safe now: the pages are the kernel's.
     2. When a segment is full the writer seals it and goes on in the spare one that
-       the shipping thread has made ready when it was half full. The first is small,
-       for processes that are short. Without a spare it makes one; without room on
-       the disk, one in memory; without room below ``spool_bytes_max``, or below what
-       all spools may take together, the event is dropped, and counted in ``producer``.
+       the shipping thread has made ready. The first is small, for processes that are
+       short, and has no spare before it is half full. Without a spare it makes one;
+       without room on the disk, one in memory; without room below ``spool_bytes_max``,
+       or below what all spools may take together, the event is dropped, and counted in
+       ``producer``.
     3. ``Reader.scan`` finds what is new, numbers it by position, and adds it to the
        backlog: an index of byte ranges, never a copy. Sealed segments that wait give
-       back their map and their descriptor until they are sent.
+       back their map and their descriptor until they are sent, all but the last.
     4. A link sends the ranges in order. After a new connection the sidecar says which
        ledger it has, which is noted in ``producer`` before anything is sent, and how
        far it got; ``Reader.resume`` goes on behind that.

@@ -8,6 +8,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,8 @@ class Spool:
         """For the shipping thread: numbers them, and forgets what was acked."""
         self._synced_s = time.monotonic()
         self._synced_ordinal = 0
+        self.sync_at_s = inf
+        """When the next sync is due, by the monotonic clock."""
 
     @classmethod
     def open(
@@ -86,10 +89,13 @@ class Spool:
         """Do what must not happen in a request: make room, number, sync."""
         self.writer.prepare()
         self.reader.scan()
+        if sync_interval_s is None:
+            return
         now_s = time.monotonic()
-        if sync_interval_s is not None and now_s - self._synced_s >= sync_interval_s:
+        if now_s - self._synced_s >= sync_interval_s:
             self._synced_s = now_s
             self._sync()
+        self.sync_at_s = self._synced_s + sync_interval_s
 
     def _sync(self) -> None:
         """Force to the disk what was recorded since the last time."""

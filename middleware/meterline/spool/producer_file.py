@@ -71,7 +71,7 @@ class ProducerFile:
     owner; nothing here is meant for two writers.
     """
 
-    __slots__ = ("_is_forced", "_known", "_lock_fd", "_map", "path")
+    __slots__ = ("_has_changed", "_is_forced", "_known", "_lock_fd", "_map", "path")
 
     def __init__(self, memory: mmap.mmap, *, path: Path | None, lock_fd: int) -> None:
         self._map = memory
@@ -80,6 +80,7 @@ class ProducerFile:
         # What we wrote ourselves is right whatever becomes of the file.
         self._known: dict[int, int] = {}
         self._is_forced = False
+        self._has_changed = True  # since it was forced
 
     @classmethod
     def create(cls, directory: Path | None, hello: Hello) -> "ProducerFile":
@@ -253,13 +254,23 @@ class ProducerFile:
     def sync(self) -> None:
         """Wait until the counters are on the disk. Does nothing in memory.
 
+        Nor does it where none has changed since the last time.
+
         Raises:
             OSError: they cannot be written there.
         """
-        if self._lock_fd >= 0:
+        if self._lock_fd < 0 or not self._has_changed:
+            return
+        self._has_changed = (
+            False  # before: what another thread changes now counts again
+        )
+        try:
             system.force_map(self._map)
             system.force(self._lock_fd)
-            self._is_forced = True
+        except BaseException:
+            self._has_changed = True
+            raise
+        self._is_forced = True
 
     def close(self) -> None:
         """Give back memory and descriptor. In the owner this gives up the lock."""
@@ -280,6 +291,7 @@ class ProducerFile:
     def _write(self, at: int, number: int) -> None:
         counter.write(self._map, at, number)
         self._known[at] = number
+        self._has_changed = True
 
     def _read(self, at: int) -> int:
         number = self._known.get(at)

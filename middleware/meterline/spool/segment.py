@@ -72,7 +72,7 @@ class Segment:
     """
 
     __slots__ = (
-        *("_end", "_first_seq", "is_sealed", "map"),
+        *("_descriptor", "_end", "_first_seq", "_forced_end", "is_sealed", "map"),
         *("ordinal", "path", "size", "tail", "write"),
     )
 
@@ -83,6 +83,8 @@ class Segment:
         self.path = path
         self.is_sealed = False
         self._first_seq = self._end = 0
+        self._descriptor = -1  # of the file, from the first sync to the last
+        self._forced_end = 0  # where the last record on the disk ends
         self.tail = appender(memory)
         """Where the next record goes."""
         self.write = self.tail.write
@@ -147,6 +149,7 @@ class Segment:
     @first_seq.setter
     def first_seq(self, seq: int) -> None:
         self._first_seq = seq
+        self._forced_end = 0
         counter.write(self.map, _FIRST_SEQ_AT, seq)
 
     @property
@@ -202,7 +205,7 @@ class Segment:
         A full spool would take 64 of the app's descriptors else. If somebody has
         removed the file, the map is all there is.
         """
-        if self.path is not None and self.path.exists():
+        if self.path is not None and not self.map.closed and self.path.exists():
             self.map.close()
 
     def unpark(self) -> None:
@@ -220,21 +223,36 @@ class Segment:
     def sync(self) -> None:
         """Wait until what was written is on the disk. Does nothing in memory.
 
+        Nor does it where nothing was written since the last time.
+
         Raises:
             OSError: it cannot be written there.
         """
-        if self.path is None or not self.path.exists():
+        is_last = self.is_sealed
+        end = 0 if is_last else self.map.tell()
+        if self.path is None or (end and end == self._forced_end):
             return
+        if self._descriptor < 0:
+            try:
+                flags = os.O_RDWR | system.CLOSE_ON_EXEC
+                self._descriptor = os.open(self.path, flags)
+            except FileNotFoundError:
+                return  # somebody has removed it
         system.force_map(self.map)
-        fd = os.open(self.path, os.O_RDWR | system.CLOSE_ON_EXEC)
-        try:
-            system.force(fd)
-        finally:
-            os.close(fd)
+        system.force(self._descriptor)
+        self._forced_end = end
+        if is_last:
+            self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def close(self) -> None:
-        """Give back the memory; the file stays."""
+        """Give back memory and descriptor; the file stays."""
         self.map.close()
+        self._close_descriptor()
 
     def trim(self, end: int) -> None:
         """Close a sealed segment, and give back the room behind byte ``end``.

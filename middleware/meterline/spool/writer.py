@@ -247,11 +247,22 @@ class Writer:
             segment.delete()
 
     def _wants_spare(self) -> bool:
-        """Tell whether the active segment is half full: before, none may be needed."""
+        """Tell whether another segment may be needed soon.
+
+        Not before a small one is half full: many processes are short. One of full size
+        can be filled between two looks.
+        """
         with self._lock:
             if self._spare is not None or self.is_closed:
                 return False
-            return self._active.tail.tell() >= self._active.size // 2
+            size = self._active.size
+            return size >= self._segment_bytes or self._active.tail.tell() >= size // 2
+
+    @property
+    def left_bytes(self) -> int:
+        """How much can be recorded before another segment must be made."""
+        active, spare = self._active, self._spare
+        return active.size - active.tail.tell() + (spare.size if spare else 0)
 
     def _next_spare(self) -> int | None:
         with self._lock:

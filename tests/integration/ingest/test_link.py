@@ -1,5 +1,6 @@
 """When an app sends what: a few events wait for the ack of those before them."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,25 +10,39 @@ import pytest
 from meterline import wire
 from meterline.link import Link
 from meterline.spool.backlog import COMPANY_BYTES, Backlog
-from meterline.spool.scan import Loss, Part, Run
+from meterline.spool.scan import BATCH_BYTES_MAX, Loss, Part, Run
 from meterline.spool.segment import SEGMENT_BYTES_MIN, Segment
-from meterline.wire import Ack, Batch, Bye, FromApp, Lost, Refusal, Welcome
+from meterline.wire import (
+    BATCHES_IN_FLIGHT_MAX,
+    Ack,
+    Batch,
+    Bye,
+    FromApp,
+    Lost,
+    Refusal,
+    Welcome,
+)
 from tests.fault.steps import hello
 
 
 class Waiting:
-    """A source with losses to send, which are parts that need no file."""
+    """A source of parts that need no file: mostly losses."""
 
     def __init__(self) -> None:
         self.hello = hello("app")
         self.recorded_seq = self.excluded = 0
         self.is_company = False
         self._parts: list[Part] = []
+        self.acked: list[int] = []
 
-    def record(self) -> None:
-        """Have one more to send."""
-        self.recorded_seq += 1
-        self._parts.append(Loss(self.recorded_seq, self.recorded_seq, "spool full"))
+    def record(self, *, n_bytes: int = 0) -> None:
+        """Have one more to send: a loss, or an event of so many bytes."""
+        self.recorded_seq = seq = self.recorded_seq + 1
+        if not n_bytes:
+            self._parts.append(Loss(seq, seq, "spool full"))
+            return
+        segment = Segment.create(None, producer="a" * 32, ordinal=2, size=n_bytes)
+        self._parts.append(Run(seq, seq, segment, 0, n_bytes))
 
     def claim(self, ledger: int) -> None:
         """Go wherever it is sent."""
@@ -41,6 +56,7 @@ class Waiting:
 
     def ack(self, seq: int) -> None:
         """Forget it."""
+        self.acked.append(seq)
 
 
 class Conversation:
@@ -66,8 +82,11 @@ class Conversation:
         return found
 
     def answer(self, message: wire.FromSidecar) -> None:
-        self._peer.sendall(wire.encode_frame(message))
+        self.send(message)
         self.link.pump()
+
+    def send(self, message: wire.FromSidecar) -> None:
+        self._peer.sendall(wire.encode_frame(message))
 
 
 @pytest.fixture
@@ -108,6 +127,67 @@ def test_what_is_company_enough_waits_for_nobody(talk: Conversation) -> None:
     talk.link.pump()
 
     assert talk.said() == [Lost(2, 2, "spool full")]
+
+
+def test_acks_are_left_while_much_can_go_without_them(talk: Conversation) -> None:
+    talk.waiting.is_company = True
+    in_flight = 1  # and half a window is enough
+    for _ in range(BATCHES_IN_FLIGHT_MAX // 2):
+        talk.waiting.record()
+        talk.answer(Ack(1))
+        in_flight += 1
+    assert talk.waiting.acked == []
+
+    talk.waiting.record()
+    talk.link.pump()
+
+    assert talk.waiting.acked == [1] * (in_flight - 1)
+
+
+def test_acks_are_read_where_nothing_more_fits_into_the_socket(
+    talk: Conversation,
+) -> None:
+    talk.waiting.is_company = True
+    talk.waiting.record(n_bytes=BATCH_BYTES_MAX)
+    talk.waiting.record(n_bytes=BATCH_BYTES_MAX)
+    talk.answer(Ack(1))
+    assert talk.waiting.acked == []
+    assert talk.link.is_full
+
+    talk.link.pump()
+
+    assert talk.waiting.acked == [1]
+
+
+@pytest.mark.parametrize("how", ["is_awaited", "is_last"])
+def test_acks_are_read_at_once_for_who_waits(talk: Conversation, how: str) -> None:
+    talk.waiting.is_company = True
+    talk.waiting.record()
+    talk.send(Ack(1))
+
+    talk.link.pump(**{how: True})
+
+    assert talk.waiting.acked == [1]
+
+
+def test_one_look_for_answers_is_enough(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    class Counting(socket.socket):
+        def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+            looks.append(bufsize)
+            return super().recv(bufsize, flags)
+
+    plain = vars(talk.link)["_socket"]
+    counting = Counting(fileno=os.dup(plain.fileno()))
+    counting.setblocking(False)
+    monkeypatch.setattr(talk.link, "_socket", counting)
+    with counting:
+        talk.answer(Ack(1))
+
+    assert (talk.waiting.acked, len(looks)) == ([1], 1)
 
 
 def test_what_somebody_waits_for_goes_at_once(talk: Conversation) -> None:

@@ -1,5 +1,6 @@
 """What a power failure leaves: only what was forced to the disk in time."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,10 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 def append(spool: Spool, n_events: int) -> None:
     for _ in range(n_events):
         spool.writer.append(PAYLOAD)
+
+
+def n_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def names_of(spool: Spool) -> set[str]:
@@ -93,6 +98,84 @@ def test_only_what_may_have_changed_is_forced_again(
     spool.maintain(sync_interval_s=0)
 
     assert forced == [last, FILE_NAME]
+
+
+def test_what_has_not_changed_is_not_forced_again(
+    spool: Spool, forced: list[str]
+) -> None:
+    append(spool, 1)
+    spool.maintain(sync_interval_s=0)
+    forced.clear()
+
+    spool.maintain(sync_interval_s=0)
+    assert forced == []
+
+    spool.writer.file.set_waiting(1)
+    spool.maintain(sync_interval_s=0)
+    assert forced == [FILE_NAME]
+
+
+def test_the_first_number_of_a_segment_is_forced_though_it_was_found_later(
+    spool: Spool, forced: list[str]
+) -> None:
+    append(spool, 1)
+    spool.maintain(sync_interval_s=0)
+    forced.clear()
+
+    (segment,) = spool.writer.segments
+    segment.first_seq = 1
+    spool.maintain(sync_interval_s=0)
+
+    assert set(names_of(spool)) == set(forced)
+
+
+def test_counts_that_could_not_be_forced_are_forced_the_next_time(
+    spool: Spool, forced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_fd: int) -> None:
+        raise OSError("a disk that is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "force", fail)
+        spool.maintain(sync_interval_s=0)
+        spool.writer.file.set_waiting(1)
+        spool.maintain(sync_interval_s=0)
+
+    spool.maintain(sync_interval_s=0)
+
+    assert FILE_NAME in forced
+
+
+def test_a_sync_of_a_segment_that_grows_opens_nothing(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(spool, 1)
+    spool.maintain(sync_interval_s=0)
+    opened: list[object] = []
+
+    def note(*arguments: object) -> int:
+        opened.append(arguments)
+        return -1
+
+    append(spool, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", note)
+        patch.setattr(os, "stat", note)
+        spool.maintain(sync_interval_s=0)
+
+    assert opened == []
+
+
+def test_segments_that_are_full_and_forced_keep_no_descriptor(spool: Spool) -> None:
+    spool.maintain(sync_interval_s=0)
+    before = n_descriptors()
+    for _ in range(8):
+        append(spool, 100)
+        spool.maintain(sync_interval_s=0)
+
+    assert len(names_of(spool)) >= 4
+    # The map and the file of the one that grows, the maps of its neighbours.
+    assert n_descriptors() - before <= 2
 
 
 def test_a_segment_that_could_not_be_forced_is_forced_the_next_time(

@@ -1,0 +1,24 @@
+"""How long the shipping thread rests between two rounds.
+
+Each round takes the interpreter from the app a few times: so there are as few as what
+is promised allows. Usage is there in time, a burst finds the next segment ready, and
+the disk has in time what it should have.
+"""
+
+from typing import Final
+
+REST_S: Final = 0.2  # oftener than little is committed
+POLL_S: Final = 0.1  # while an answer is awaited, or room may get short
+BUSY_POLL_S: Final = 0.002  # while there is more to send than fits, or somebody waits
+BURST_BYTES_PER_S: Final = 7_000_000  # 100,000 events a second
+
+
+def rest_s(*, left_bytes: int, due_s: float) -> float:
+    """Return for how many seconds nothing needs the thread.
+
+    Args:
+        left_bytes: what can be recorded until another segment must be made.
+        due_s: until there is something to do at a certain time.
+    """
+    lasts_s = max(POLL_S, left_bytes / BURST_BYTES_PER_S)
+    return max(BUSY_POLL_S, min(REST_S, lasts_s, due_s))
