@@ -7,10 +7,10 @@ the disk has in time what it should have.
 
 from typing import Final
 
-REST_S: Final = 0.2  # oftener than little is committed
+REST_S: Final = 0.25  # oftener than little is committed
 POLL_S: Final = 0.1  # while an answer is awaited, or room may get short
 BUSY_POLL_S: Final = 0.002  # while there is more to send than fits, or somebody waits
-BURST_BYTES_PER_S: Final = 7_000_000  # 100,000 events a second
+BURST_BYTES_PER_S: Final = 5_000_000  # 100,000 events without a request
 
 
 def rest_s(*, left_bytes: int, due_s: float) -> float:

@@ -20,7 +20,7 @@ from meterline.options import Options
 from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
 from meterline.spool.living import Spool
 from meterline.spool.scan import Part
-from meterline.waiting import Room
+from meterline.waiting import NOTED_NS, Room
 from meterline.wire import Hello, WireError, ledger_text
 
 END_S: Final = 1.0  # for the last files, once what is left was shipped
@@ -218,6 +218,8 @@ class Shipper:
         due_s = at_s - time.monotonic()
         if self._draining is not None or (link is not None and link.is_awaiting):
             due_s = min(due_s, pace.POLL_S)
+        elif self.waiting.has_unnoted:
+            due_s = min(due_s, NOTED_NS / 1e9)
         return pace.rest_s(left_bytes=self.spool.writer.left_bytes, due_s=due_s)
 
     def _round_or_trouble(self) -> float:

@@ -62,6 +62,11 @@ class Room:
             self._noted.discard(event)
             self._note(len(self._noted))
 
+    @property
+    def has_unnoted(self) -> bool:
+        """Whether something has units, and its number is still to be written down."""
+        return len(self.units) > len(self._noted)
+
     def finish_all(self) -> None:
         """Write what waits for its answer: there is no time left."""
         self._finish_unanswered(after_ns=0)

@@ -76,14 +76,21 @@ class Segment:
         *("ordinal", "path", "size", "tail", "write"),
     )
 
-    def __init__(self, memory: mmap.mmap, *, ordinal: int, path: Path | None) -> None:
+    def __init__(
+        self,
+        memory: mmap.mmap,
+        *,
+        ordinal: int,
+        path: Path | None,
+        descriptor: int = -1,
+    ) -> None:
         self.map = memory
         self.size = len(memory)
         self.ordinal = ordinal
         self.path = path
         self.is_sealed = False
         self._first_seq = self._end = 0
-        self._descriptor = -1  # of the file, from the first sync to the last
+        self._descriptor = descriptor  # of the file, to force it, as long as it grows
         self._forced_end = 0  # where the last record on the disk ends
         self.tail = appender(memory)
         """Where the next record goes."""
@@ -102,7 +109,8 @@ class Segment:
             segment = cls(mmap.mmap(-1, size), ordinal=ordinal, path=None)
         else:
             path = directory / file_name(ordinal)
-            segment = cls(_create_map(path, size), ordinal=ordinal, path=path)
+            memory, fd = _create_map(path, size)
+            segment = cls(memory, ordinal=ordinal, path=path, descriptor=fd)
         segment.map[: _HEADER.size] = _HEADER.pack(
             _MAGIC, VERSION, ordinal, bytes.fromhex(producer)
         )
@@ -206,7 +214,7 @@ class Segment:
         removed the file, the map is all there is.
         """
         if self.path is not None and not self.map.closed and self.path.exists():
-            self.map.close()
+            self.close()
 
     def unpark(self) -> None:
         """Map it again, to look at its records once more.
@@ -229,8 +237,9 @@ class Segment:
             OSError: it cannot be written there.
         """
         is_last = self.is_sealed
-        end = 0 if is_last else self.map.tell()
-        if self.path is None or (end and end == self._forced_end):
+        end = self.written
+        has_grown = is_last or not end or end != self._forced_end
+        if self.path is None or not has_grown:
             return
         if self._descriptor < 0:
             try:
@@ -310,18 +319,18 @@ def ordinal_of(name: str) -> int:
     return int(name.removesuffix(SUFFIX))
 
 
-def _create_map(path: Path, size: int) -> mmap.mmap:
+def _create_map(path: Path, size: int) -> tuple[mmap.mmap, int]:
+    """Return the map of a new file, and a descriptor of it."""
     fd = create_file(path)
     try:
         # Room is taken now: a disk that is full is an error here, where it can be
         # handled, and not a SIGBUS that kills the app at some later write.
         system.reserve(fd, size)
-        return mmap.mmap(fd, size)
+        return mmap.mmap(fd, size), fd
     except BaseException:
+        os.close(fd)
         path.unlink()
         raise
-    finally:
-        os.close(fd)
 
 
 def _open_map(path: Path, size: int) -> mmap.mmap:

@@ -256,13 +256,13 @@ class Writer:
             if self._spare is not None or self.is_closed:
                 return False
             size = self._active.size
-            return size >= self._segment_bytes or self._active.tail.tell() >= size // 2
+            return size >= self._segment_bytes or self._active.written >= size // 2
 
     @property
     def left_bytes(self) -> int:
         """How much can be recorded before another segment must be made."""
         active, spare = self._active, self._spare
-        return active.size - active.tail.tell() + (spare.size if spare else 0)
+        return active.size - active.written + (spare.size if spare else 0)
 
     def _next_spare(self) -> int | None:
         with self._lock:
