@@ -42,7 +42,7 @@ The life of an event
        ``producer``.
     3. ``Reader.scan`` finds what is new, numbers it by position, and adds it to the
        backlog: an index of byte ranges, never a copy. Sealed segments that wait give
-       back their map and their descriptor until they are sent, all but the last.
+       back their map and their descriptor until they are sent.
     4. A link sends the ranges in order. After a new connection the sidecar says which
        ledger it has, which is noted in ``producer`` before anything is sent, and how
        far it got; ``Reader.resume`` goes on behind that.

@@ -22,7 +22,6 @@ class Reader:
         self._file = writer.file
         self._scanner = Scanner(next_seq=1, verifies=False)
         self._scanned = writer.segments[0]
-        self._left: Segment | None = None  # the one before it, if it is still mapped
         self._is_complete = False  # all is numbered, and nothing more will come
         self._numbered_seq = 0
         self._is_doubted = False  # the files may not hold what was numbered
@@ -51,10 +50,7 @@ class Reader:
             if (loss := self._scanner.enter(following)) is not None:
                 self._backlog.add(loss)
             following.first_seq = self._scanner.next_seq
-            # The last one is about to be sent: to open it again for that costs more.
-            if self._left is not None:
-                self._left.park()
-            self._left = scanned
+            scanned.park()
         if not self._is_complete:
             self._give_up(is_closed=is_closed)
             self._numbered_seq = recorded = self._scanner.next_seq - 1
@@ -135,7 +131,6 @@ class Reader:
             )
             self._is_doubted = False
             self._scanned = oldest
-            self._left = None
             self._is_complete = False
         self.scan()
         self._backlog.resume(last_seq, recorded_seq=self._file.recorded)

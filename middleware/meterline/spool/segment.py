@@ -202,6 +202,8 @@ class Segment:
         """Return the bytes from ``start`` to ``end``, parked or not."""
         if not self.map.closed:
             return self.map[start:end]
+        if self._descriptor >= 0:
+            return os.pread(self._descriptor, end - start, start)
         assert self.path is not None
         with self.path.open("rb") as file:
             file.seek(start)
@@ -213,8 +215,10 @@ class Segment:
         A full spool would take 64 of the app's descriptors else. If somebody has
         removed the file, the map is all there is.
         """
-        if self.path is not None and not self.map.closed and self.path.exists():
-            self.close()
+        if self.path is not None and self.path.exists():
+            self.map.close()
+            if not self._forced_end:  # else the last sync is about to need it
+                self._close_descriptor()
 
     def unpark(self) -> None:
         """Map it again, to look at its records once more.

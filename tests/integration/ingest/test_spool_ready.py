@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from meterline.spool.living import Spool
+from meterline.spool.scan import Run
 from meterline.spool.segment import FIRST_BYTES, SEGMENT_BYTES_MIN, SUFFIX
+from meterline.wire import RECORD_HEADER
 
 PAYLOAD = b"p" * 1000
 BYTES_MAX = 16 * SEGMENT_BYTES_MIN
@@ -51,23 +53,19 @@ def test_behind_a_segment_of_full_size_the_next_one_is_ready(spool: Spool) -> No
     assert FULL_SIZE < spool.writer.left_bytes < 2 * FULL_SIZE
 
 
-def test_of_the_segments_that_wait_only_the_last_are_mapped(spool: Spool) -> None:
+def test_what_waits_in_full_segments_is_read_whether_or_not_it_was_forced(
+    spool: Spool,
+) -> None:
+    append_until(spool, 3)
+    spool.maintain(sync_interval_s=0)  # this one has a descriptor for its last sync
     append_until(spool, 5)
+    segments = spool.writer.segments
+    assert [segment.map.closed for segment in segments] == [True] * 4 + [False]
 
-    is_parked = [segment.map.closed for segment in spool.writer.segments]
-
-    assert is_parked == [True, True, True, False, False]
-
-
-def test_what_was_left_mapped_is_read_again_after_another_start(spool: Spool) -> None:
-    append_until(spool, 5)
-    n_events = spool.reader.counts.recorded
-    spool.reader.ack(1)
-    spool.reader.resume(0)
-
-    append_until(spool, 5)
-
-    last_seq = 0
+    n_bytes = 0
     while (part := spool.reader.next_part()) is not None:
-        last_seq = part.last_seq
-    assert last_seq == n_events
+        assert isinstance(part, Run)
+        records = part.read()
+        assert records.count(PAYLOAD) == part.last_seq - part.first_seq + 1
+        n_bytes += len(records)
+    assert n_bytes == spool.reader.counts.recorded * (len(PAYLOAD) + RECORD_HEADER.size)
