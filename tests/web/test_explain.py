@@ -7,6 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from meterline.portal import portal_token
 from meterline_sidecar.clock import DAY_MS, parse_time_ms
 from tests.plans import HEAD
 from tests.producer import NOON_MS, event
@@ -72,8 +75,13 @@ async def test_days_and_subjects_add_up_to_what_was_billed(open_web: OpenWeb) ->
                 assert total == Decimal(line["quantity"]) == line["counted_now"]
         tokens = line_of(found, "tokens")
         assert tokens["days"] == [
-            {"date": "2026-11-05", "quantity": 5},
-            {"date": "2026-11-06", "quantity": 40},
+            {
+                "date": f"2026-11-0{day}",
+                "start": f"2026-11-0{day}T00:00:00.000Z",
+                "end": f"2026-11-0{day + 1}T00:00:00.000Z",
+                "quantity": quantity,
+            }
+            for day, quantity in ((5, 5), (6, 40))
         ]
         assert tokens["subjects"] == [
             {"subject": "acme_2", "quantity": 30},
@@ -264,13 +272,57 @@ async def test_a_day_leads_to_the_events_that_it_counts_also_where_a_period_begi
             page.text,
         )
         assert [day[1:] for day in days] == [
-            ("2026-10-31", "1"),
-            ("2026-11-01", "2"),
-            ("2026-11-02", "1"),
+            ("2026-11-01", "1"),
+            ("2026-11-02", "3"),
         ]
+        assert "Day (Asia/Tokyo)" in page.text
         for link, _, counted in days:
             events = await web.http.get(html.unescape(link))
             assert events.text.count('<span class="status') == int(counted)
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        *("UTC", "Asia/Tokyo", "Asia/Kathmandu", "Pacific/Kiritimati"),
+        *("America/New_York", "Australia/Lord_Howe"),  # clocks change in these months
+    ],
+)
+@pytest.mark.parametrize("period", ["2026-10", "2026-11"])
+async def test_days_are_those_of_the_customers_page(
+    open_web: OpenWeb, zone: str, period: str
+) -> None:
+    zoned = METERS.replace("[[customer]]", f'[[customer]]\ntime_zone = "{zone}"')
+    october_ms, hour_ms = parse_time_ms("2026-09-30T00:00:00Z"), 3_600_000
+    async with open_web(meterline=zoned, pricing=PRICING) as web:
+        web.clock.time_ms = parse_time_ms("2026-12-10T00:00:00Z")
+        await web.ship(
+            *(
+                event(time_ms=october_ms + i * 5 * hour_ms, quantities={"tokens": i})
+                for i in range(330)
+            )
+        )
+        key, now_s = web.parts.portal_key, web.clock.time_ms // 1000
+        token = portal_token("acme", key=key, now_s=now_s)
+
+        found = await web.get(PATH, period=period)
+        theirs = await web.get("/portal/usage.json", token=token, period=period)
+
+        assert found["time_zone"] == theirs["time_zone"] == zone
+        for meter in theirs["meters"]:
+            days = line_of(found, meter["meter"])["days"]
+            if meter["meter"] != "users":  # of different values days do not add up
+                assert [(day["date"], day["quantity"]) for day in days] == [
+                    (day["date"], day["quantity"])
+                    for day in meter["days"]
+                    if day["quantity"]
+                ]
+        (day, *_) = line_of(found, "tokens")["days"][4:]
+        windows = line_of(
+            await web.get(PATH, period=period, line="tokens", day=day["date"]), "tokens"
+        )["windows"]
+        assert sum(w["quantity"] for w in windows) == day["quantity"]
+        assert all(day["start"] <= w["start"] < day["end"] for w in windows)
 
 
 async def test_an_event_of_a_subject_that_changed_hands_is_of_who_paid_then(

@@ -6,8 +6,10 @@ is read in one snapshot. Of a final invoice the quantity is what was billed; wha
 counted now may be more or less, which is an adjustment elsewhere.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from meterline_pricing import Line, Period
@@ -20,16 +22,21 @@ from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.usage import UsageRow
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import meter_usage
 
 SUBJECTS_MAX: Final = 50
+DAY: Final = timedelta(days=1)
 
 
 class OnDay(NamedTuple):
-    """What was used on one day in UTC."""
+    """What was used on one day of the customer's calendar."""
 
-    day_ms: int
+    day: date
+    start: int
+    """Where it begins within the line's time, in UTC milliseconds."""
+    end: int
     quantity: Number
 
 
@@ -80,17 +87,18 @@ async def behind(
         at: of this snapshot; see ``counted``.
         day: whose windows are asked for.
     """
-    spans: dict[tuple[int, int], set[str]] = defaultdict(set)
+    counting: dict[tuple[int, int], set[str]] = defaultdict(set)
     for line in lines:
         if line.meter is not None:
             span = line.span or period
-            spans[span.start, span.end].add(line.meter)
+            counting[span.start, span.end].add(line.meter)
     found: dict[tuple[int, int], _InSpan] = {}
-    for (start, end), names in spans.items():
+    for (start, end), names in counting.items():
         known = (terms.meter(name, end - 1) for name in sorted(names))
         meters = {meter.name: meter for meter in known if meter is not None}
         span = Period(start, end)
-        found[start, end] = await _in_span(tx, at, customer, span, meters, day)
+        spans = days_in(CustomerCalendar.of(terms, customer.id), span)
+        found[start, end] = await _in_span(tx, at, customer, span, spans, meters, day)
     behind_lines: list[Behind] = []
     for line in lines:
         span = line.span or period
@@ -103,6 +111,8 @@ class _InSpan(NamedTuple):
     """What was used in a span of time, by meter and by what it is added up under."""
 
     meters: dict[str, Meter]
+    spans: Mapping[int, tuple[date, int]]
+    """By where days begin: which day it is, and where it ends."""
     whole: dict[str, dict[int, Number]]
     days: dict[str, dict[int, Number]]
     subjects: dict[str, dict[int, Number]]
@@ -112,11 +122,27 @@ class _InSpan(NamedTuple):
     """Of subjects."""
 
 
+def days_in(calendar: CustomerCalendar, span: Period) -> dict[int, tuple[date, int]]:
+    """Return the days of a customer in a span: by where each begins, it and its end.
+
+    The first and the last are cut where the span begins and ends.
+    """
+    found: dict[int, tuple[date, int]] = {}
+    day, start = calendar.day(span.start), span.start
+    while start < span.end:
+        end = min(calendar.start_of(day + DAY), span.end)
+        if end > start:  # a zone may leave out a day
+            found[start] = (day, end)
+        day, start = day + DAY, end
+    return found
+
+
 async def _in_span(
     tx: Tx,
     at: Counted,
     customer: Customer,
     span: Period,
+    spans: Mapping[int, tuple[date, int]],
     meters: dict[str, Meter],
     day: Period | None,
 ) -> _InSpan:
@@ -129,11 +155,43 @@ async def _in_span(
     ids = {key for known in subjects.values() for key in known}
     return _InSpan(
         meters,
+        spans,
         whole=_added(meters, ((0, row) for row in rows)),
-        days=_added(meters, ((row.window_ms // DAY_MS * DAY_MS, row) for row in rows)),
+        days=await _days(tx, at, customer, span, spans, meters, rows),
         subjects=subjects,
         windows=await _windows(tx, at, customer, _both(span, day), meters),
         names=await subject_store.names_of(tx, sorted(ids)) if ids else {},
+    )
+
+
+async def _days(
+    tx: Tx,
+    at: Counted,
+    customer: Customer,
+    span: Period,
+    spans: Mapping[int, tuple[date, int]],
+    meters: Mapping[str, Meter],
+    rows: Sequence[UsageRow],
+) -> dict[str, dict[int, Number]]:
+    """Return what was used by days, each under where it begins.
+
+    Args:
+        rows: of the whole span, by days in UTC: enough where those are the customer's.
+    """
+    if all(start % DAY_MS == 0 for start in spans if start != span.start):
+        of_days: Iterable[UsageRow] = rows
+    else:
+        found = await store.read_windows(
+            tx, at.generation, customer=customer.id, start=span.start, end=span.end
+        )
+        of_days = (UsageRow(0, at_ms, labels, t) for at_ms, labels, t in found)
+    starts = sorted(spans)
+    return _added(
+        meters,
+        (
+            (starts[max(bisect_right(starts, row.window_ms) - 1, 0)], row)
+            for row in of_days
+        ),
     )
 
 
@@ -155,7 +213,10 @@ def _behind_line(line: Line, used: _InSpan | None) -> Behind:
         line,
         meter,
         None if is_distinct else used.whole[meter.name].get(0, 0),
-        tuple(OnDay(*one) for one in sorted(used.days[meter.name].items())),
+        tuple(
+            OnDay(used.spans[start][0], start, used.spans[start][1], quantity)
+            for start, quantity in sorted(used.days[meter.name].items())
+        ),
         tuple(users[:SUBJECTS_MAX]),
         len(users),
         tuple(InWindow(*one) for one in sorted(used.windows[meter.name].items())),

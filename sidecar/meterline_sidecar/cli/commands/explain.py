@@ -48,7 +48,11 @@ ADDED_UP: Final = ("count", "sum")
 @click.argument("target", metavar="NUMBER|CUSTOMER")
 @click.argument("line", required=False)
 @PERIOD
-@click.option("--day", metavar="DAY", help="Also the windows of this day in UTC.")
+@click.option(
+    "--day",
+    metavar="DAY",
+    help="Also the windows of this day on the customer's calendar.",
+)
 @click.option(
     "--events",
     "form",
@@ -213,7 +217,7 @@ def _tell(answer: Explanation) -> None:
         )
     for line in answer.lines:
         click.echo()
-        _tell_line(line, answer.currency)
+        _tell_line(line, answer.currency, answer.time_zone)
         if line.events is not None:
             _tell_line_events(answer, line, line.events)
     for found in answer.adjustments:
@@ -232,7 +236,7 @@ def _tell_adjustment(customer: str, found: ShownAdjustment) -> None:
     click.echo(f"  why: meterline explain {customer} --period {found.period}")
 
 
-def _tell_line(line: ExplainedLine, currency: str) -> None:
+def _tell_line(line: ExplainedLine, currency: str, time_zone: str) -> None:
     click.secho(f"{line.description}: {money(line.amount, currency)}", bold=True)
     click.echo(f"  {readable(line.explanation)}")
     if line.meter is None:
@@ -244,7 +248,7 @@ def _tell_line(line: ExplainedLine, currency: str) -> None:
             f"  billed {quantity(line.quantity)}; by now {quantity(now)} are counted",
             fg="yellow",
         )
-    table = Table("  by day", ">quantity", "  by subject", ">quantity")
+    table = Table(f"  by day ({time_zone})", ">quantity", "  by subject", ">quantity")
     shown = max(len(line.days), len(line.subjects))
     for i in range(min(shown, SHOWN_MAX)):
         day = line.days[i] if i < len(line.days) else None

@@ -16,9 +16,12 @@ from meterline_sidecar.web.answers.usage import ShownPeriod
 
 
 class UsedOnDay(msgspec.Struct, frozen=True, kw_only=True):
-    """What was used on one day in UTC."""
+    """What was used on one day of the customer's calendar."""
 
     date: str
+    start: str
+    """Where it begins within the time of its line."""
+    end: str
     quantity: Number
 
 
@@ -153,6 +156,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     customer: str
     customer_name: str
     period: ShownPeriod
+    time_zone: str
+    """The customer's, by which days begin."""
     status: Literal["draft", "final"]
     currency: str
     due: Decimal

@@ -14,6 +14,7 @@ from meterline_sidecar.ledger.edge_events import Found, Wanted
 from meterline_sidecar.store.edge.event_log import AuditEvent
 from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.claims import name_ranges
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.taken import Taken
@@ -108,7 +109,8 @@ async def list_line_edge_events(parts: Parts, query: EdgeLineQuery) -> EdgeEvent
         line = line_of(statement, query.line)
         meter = meter_of(parts, line, period)
         taken = await Taken.of(tx, at.generation, meter)
-        span = span_in(line.span or period, query.day)
+        calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
+        span = span_in(calendar, line.span or period, query.day)
         filed = await filed_by(tx, parts, start=span.start, end=span.end)
 
     def matches(event: EventRow) -> bool:

@@ -22,6 +22,7 @@ from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.invoice_states import newest_states
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import WINDOW_MS, Counted, snapshot
 from meterline_sidecar.web.answers.explain import (
     EventsBehind,
@@ -74,7 +75,8 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     day: Annotated[
-        Day | None, Meta(description="The windows of which day in UTC are told, too.")
+        Day | None,
+        Meta(description="The windows of which day of the customer's are told, too."),
     ] = None
 
 
@@ -121,12 +123,13 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, customer, query.period)
         statement = await parts.invoices.shown(tx, at, customer, period)
+        calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
         asked: Sequence[Line] = statement.invoice.lines
         if query.line is not None:
             asked = lines_of(statement, query.line)
         lines = await behind(
             *(tx, at, parts.terms.terms, customer, period, asked),
-            day=None if query.day is None else span_in(period, query.day),
+            day=None if query.day is None else span_in(calendar, period, query.day),
         )
         refs = {
             id(line): ref
@@ -156,6 +159,7 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
             customer=customer.id,
             customer_name=statement.customer_name or customer.name,
             period=shown_period(period, customer.time_zone),
+            time_zone=customer.time_zone,
             status="draft" if statement.finalized_ms is None else "final",
             currency=statement.invoice.currency,
             due=statement.due,
@@ -225,7 +229,12 @@ def _line(
         meter=None if one.meter is None else msgspec.to_builtins(one.meter),
         counted_now=one.counted,
         days=tuple(
-            UsedOnDay(date=format_time_ms(day.day_ms)[:10], quantity=day.quantity)
+            UsedOnDay(
+                date=day.day.isoformat(),
+                start=format_time_ms(day.start),
+                end=format_time_ms(day.end),
+                quantity=day.quantity,
+            )
             for day in one.days
         ),
         subjects=tuple(

@@ -1,7 +1,7 @@
 """The very events that a line of an invoice was counted from."""
 
 from collections import Counter
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -11,12 +11,12 @@ from msgspec import Meta
 from meterline_pricing import Line, Period
 from meterline_pricing.errors import unknown
 from meterline_sidecar.billing.statement import Statement
-from meterline_sidecar.clock import DAY_MS, parse_time_ms
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import behind as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.behind import Asked, Behind
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.web.answers.explain import (
@@ -39,7 +39,9 @@ from meterline_sidecar.web.query import (
     invoice_period,
 )
 
-Day = Annotated[date, Meta(description="A day in UTC, such as 2026-11-06.")]
+Day = Annotated[
+    date, Meta(description="A day of the customer's calendar, such as 2026-11-06.")
+]
 
 
 class LineEventsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +78,8 @@ async def list_line_events(parts: Parts, query: LineEventsQuery) -> LineEventPag
         statement = await parts.invoices.shown(tx, at, customer, period)
         line = line_of(statement, query.line)
         meter = meter_of(parts, line, period)
-        span = span_in(line.span or period, query.day)
+        calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
+        span = span_in(calendar, line.span or period, query.day)
         counted_to = statement.counted_up_to_event
         asked = Asked(
             generation=at.generation,
@@ -174,18 +177,16 @@ def meter_of(parts: Parts, line: Line, period: Period) -> Meter:
     return meter
 
 
-def span_in(period: Period, day: date | None) -> Period:
-    """Return a day in UTC of a period, or all of it.
+def span_in(calendar: CustomerCalendar, period: Period, day: date | None) -> Period:
+    """Return what a period has of a day of the customer's calendar, or all of it.
 
     Raises:
         BadRequest: the day is not in the period.
     """
     if day is None:
         return period
-    start = parse_time_ms(f"{day.isoformat()}T00:00:00Z")
-    span = Period(
-        max(start, period.start), min(start + DAY_MS, period.end), period.name
-    )
+    start, end = calendar.start_of(day), calendar.start_of(day + timedelta(days=1))
+    span = Period(max(start, period.start), min(end, period.end), period.name)
     if span.start >= span.end:
         raise BadRequest(f"day={day.isoformat()} is not in {period.name}")
     return span

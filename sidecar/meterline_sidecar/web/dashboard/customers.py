@@ -11,13 +11,12 @@ from starlette.responses import RedirectResponse, Response
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
-from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.web.answers.credits import NewCredit
-from meterline_sidecar.web.answers.explain import ExplainedLine, Explanation
+from meterline_sidecar.web.answers.explain import ExplainedLine, Explanation, UsedOnDay
 from meterline_sidecar.web.api.account import read_account
 from meterline_sidecar.web.api.credit import CreditsQuery, credits_shown, grant_credit
 from meterline_sidecar.web.api.edge_events import (
@@ -26,7 +25,6 @@ from meterline_sidecar.web.api.edge_events import (
     list_line_edge_events,
 )
 from meterline_sidecar.web.api.explain import ExplainQuery, explain_invoice
-from meterline_sidecar.web.api.line_events import span_in
 from meterline_sidecar.web.daily import read_daily
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
@@ -232,18 +230,15 @@ async def explain(request: Request) -> Response:
     return render(request, "explain.html", context)
 
 
-def listed(found: Explanation, line: ExplainedLine, day: str) -> dict[str, str]:
-    """Return what the page Events is asked, to list what a line has of a day in UTC.
+def listed(found: Explanation, line: ExplainedLine, day: UsedOnDay) -> dict[str, str]:
+    """Return what the page Events is asked, to list what a line has of a day.
 
-    A period begins and ends within a day, where the customer's is no day in UTC. Of
-    what its meter counts, the page can be asked for statuses, and for one name.
+    Of what its meter counts, the page can be asked for statuses, and for one name.
     """
-    period = Period(found.period.start, found.period.end, found.period.name)
-    span = span_in(period, date.fromisoformat(day))
     asked = {
         "customer": found.customer,
-        "start": format_time_ms(span.start),
-        "end": format_time_ms(span.end),
+        "start": day.start,
+        "end": day.end,
     }
     where = (line.meter or {}).get("where", {})
     for name in ("route", "method", "kind"):
