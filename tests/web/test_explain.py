@@ -275,7 +275,7 @@ async def test_a_day_leads_to_the_events_that_it_counts_also_where_a_period_begi
             ("2026-11-01", "1"),
             ("2026-11-02", "3"),
         ]
-        assert "Day (Asia/Tokyo)" in page.text
+        assert "days in Asia/Tokyo, times in UTC" in page.text
         for link, _, counted in days:
             events = await web.http.get(html.unescape(link))
             assert events.text.count('<span class="status') == int(counted)
