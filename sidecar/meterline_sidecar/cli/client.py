@@ -27,6 +27,8 @@ WORK_TIMEOUT_S: Final = 600.0  # what asks Stripe many questions takes its time
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
 NOT_NOW: Final = (429, 503)
+CUT_SHORT: Final = b"Internal Server Error"
+"""What uvicorn says where an answer was cancelled, as by a sidecar that is stopped."""
 TOKEN: Final = "METERLINE_TOKEN"  # noqa: S105 - the variable's name
 
 
@@ -237,6 +239,11 @@ class Client:
 
     def _refusal(self, response: httpx.Response) -> Refused:
         """Return what the sidecar says about why not, and what a token would help."""
+        if response.content == CUT_SHORT:
+            raise NoSidecar(
+                f"the sidecar at {self.url} was stopped before it had answered, or its"
+                " log says what failed; run the same command again once it is ready"
+            )
         try:
             detail = msgspec.json.decode(response.content, type=Problem).detail
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

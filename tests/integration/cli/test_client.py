@@ -108,6 +108,18 @@ def test_a_page_of_somebody_else_is_no_sidecar(
         client.get("/v1/customers", CustomerPage)
 
 
+def test_a_sidecar_that_is_stopped_while_it_answers_is_told(
+    answering: Answering,
+) -> None:
+    with (
+        answering(
+            "Internal Server Error", status="500 Internal Server Error"
+        ) as client,
+        pytest.raises(NoSidecar, match="was stopped before it had answered"),
+    ):
+        client.get("/v1/customers", CustomerPage)
+
+
 def test_an_error_in_other_words_is_no_sidecar(answering: Answering) -> None:
     with (
         answering('{"error": "x"}', status="500 Oops") as client,
