@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +23,8 @@ async def judging(tx: Tx) -> Judge:
 
 async def main(path: Path, folder: Path, now_ms: int, times: int) -> None:
     """Go on where the last one was killed; 0 times: until this one is."""
+    # One thread makes every call on a file, so that each has the same number every time.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     database = await SqliteDatabase.open(path)
     key = ChainFiles(path).key(has_batches=True)
     archive = Archive(
