@@ -29,6 +29,10 @@ def files(spool: Spool) -> list[str]:
     return sorted(path.name for path in spool.writer.directory.glob(f"*{SUFFIX}"))
 
 
+def n_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def append_until(spool: Spool, n_segments: int) -> None:
     while len(spool.writer.segments) < n_segments:
         spool.writer.append(PAYLOAD)
@@ -51,6 +55,16 @@ def test_behind_a_segment_of_full_size_the_next_one_is_ready(spool: Spool) -> No
 
     assert len(files(spool)) == 4
     assert FULL_SIZE < spool.writer.left_bytes < 2 * FULL_SIZE
+
+
+def test_full_segments_that_wait_keep_no_descriptor_where_nothing_is_forced(
+    spool: Spool,
+) -> None:
+    before = n_descriptors()
+    append_until(spool, 5)
+
+    # Each has one of its map, and one of its own: the one that grows, and its spare.
+    assert n_descriptors() - before <= 2
 
 
 def test_what_waits_in_full_segments_is_read_whether_or_not_it_was_forced(
