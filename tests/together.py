@@ -30,6 +30,8 @@ TOGETHER: Final = {
             "tests/store/test_postgres.py",
             "tests/web/test_browser.py",
             "tests/web/test_forms.py",
+            "tests/web/test_languages.py",
+            "tests/web/test_narrow.py",
             "tests/web/test_openapi.py",
             "tests/web/test_paper.py",
         )
