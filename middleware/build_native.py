@@ -17,7 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE: Final = Path(__file__).with_name("meterline")
 SOURCES: Final = Path(__file__).with_name("native")
-FLAGS: Final = ("-O2", "-g0", "-fPIC", "-fvisibility=hidden")
+FLAGS: Final = ("-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-plt")
 
 
 class NativeBuildHook(BuildHookInterface[Any]):

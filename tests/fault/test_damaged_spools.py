@@ -193,9 +193,11 @@ except OSError:
     pass
 if sys.argv[3] == "before":
     meter.record("n", 0)
+kinds = set()  # a full part that is on the disk gives its descriptor to the next
 for i in range(1, 60_000):
     meter.record("n", i)
-print(meter.stats.spool)
+    kinds.add(meter.stats.spool)
+print(kinds)
 for fd in taken:
     os.close(fd)
 meter.close(timeout_s=50)

@@ -81,7 +81,7 @@ async def test_nothing_recorded_looks_ready_and_not_broken(open_web: OpenWeb) ->
 async def test_a_broken_ledger_is_said_on_every_page(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web.parts.ingest, "trouble", "no room on the disk")
+    monkeypatch.setattr(web.parts.ingest.storing, "trouble", "no room on the disk")
 
     for path in ("/", "/events", "/pricing"):
         assert "Events cannot be stored" in await page(web, path)
