@@ -45,7 +45,7 @@ make_exchange(Call *call, PyObject **receiving, PyObject **sending)
         return FAILED;
     }
     call->exchange = exchange;
-    return add_to(&AT(the_traffic, Traffic_started), 1) == DONE ? DONE : FAILED;
+    return add_to(&AT(the_traffic, Traffic_started), 1) == DONE ? DONE : (PyErr_BadInternalCall(), FAILED);
 }
 
 /* Tell whether it is metered here: not a websocket, what is left out, or one that a
@@ -98,7 +98,7 @@ leave(Call *call)
 {
     PyObject *exchange = call->exchange, *handle = AT(exchange, Exchange_handle);
     if (add_to(&AT(the_traffic, Traffic_ended), 1) != DONE)
-        return FAILED;
+        return (PyErr_BadInternalCall(), FAILED);
     set(&AT(exchange, Exchange_left_at), Py_NewRef(AT(the_traffic, Traffic_ended)));
     if (handle != Py_None
         && answered(PyObject_CallMethodOneArg(handle, text_settle, exchange)) == FAILED)
