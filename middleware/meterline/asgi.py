@@ -15,7 +15,7 @@ from meterline.generators import Begin
 from meterline.handle import current_event
 from meterline.left_out import LeftOut
 from meterline.meter import Meter, encode
-from meterline.metering import Metering
+from meterline.metering import Metering, checked_app
 from meterline.open_event import generators, set_as_usual
 from meterline.options import MeterOptions
 from meterline.quantities import good_names
@@ -55,6 +55,7 @@ class MeterMiddleware(Metering):
         options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
 
     Raises:
+        TypeError: the app cannot be called.
         ValueError: an option that cannot be meant.
     """
 
@@ -67,6 +68,7 @@ class MeterMiddleware(Metering):
         idempotency_header: str | None = None,
         **options: Unpack[MeterOptions],
     ) -> None:
+        self.app = checked_app(app)
         self.routes = RouteMap(app)
         super().__init__(
             subject=subjects.chosen(subject, subjects.default),
@@ -76,7 +78,6 @@ class MeterMiddleware(Metering):
             template_of=self.routes.template,
         )
         self._retry_header = (self.retry_header or "").encode()
-        self.app = app
         self.left_out = LeftOut(meter=self.meter)
         self.templates = self.routes.templates
         self.is_starlette = self.routes.is_starlette

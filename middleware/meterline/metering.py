@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from meterline.asgi_types import Scope
 from meterline.events import SUBJECT_CHARS_MAX, Flag
@@ -15,6 +16,21 @@ from meterline.stray import set_home
 from meterline.subjects import Resolver
 
 log = logging.getLogger(__name__)
+
+App = TypeVar("App")
+
+
+def checked_app(app: App) -> App:
+    """Return what a middleware is put around.
+
+    Raises:
+        TypeError: no server could call it.
+    """
+    if not callable(app):
+        raise TypeError(
+            f"a middleware needs the app itself, which can be called: not {app!r:.100}"
+        )
+    return app
 
 
 class Request(OpenEvent, kw_only=True, eq=False):

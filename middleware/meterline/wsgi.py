@@ -24,7 +24,7 @@ from meterline.exchange import METHODS, SCOPE_KEY, Exchange
 from meterline.handle import current_event
 from meterline.left_out import LeftOut
 from meterline.meter import Meter
-from meterline.metering import Metering, Request
+from meterline.metering import Metering, Request, checked_app
 from meterline.open_event import set_as_usual
 from meterline.options import MeterOptions
 from meterline.quantities import exact_method
@@ -283,6 +283,7 @@ class MeterMiddleware(Metering):
         options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
 
     Raises:
+        TypeError: the app cannot be called.
         ValueError: an option that cannot be meant.
     """
 
@@ -303,7 +304,7 @@ class MeterMiddleware(Metering):
             options=options,
             template_of=wsgi_apps.route,
         )
-        self.app = app
+        self.app = checked_app(app)
         self._key_name = f"HTTP_{(self.retry_header or '').upper().replace('-', '_')}"
         inside.note_django_requests(app)
 

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import trio
 
-from meterline import MeterMiddleware, compiled
+from meterline import MeterMiddleware, compiled, wsgi
 from meterline.asgi_types import Message, Receive, Scope, Send
 from meterline.events import Flag, UsageEvent
 from meterline.handle import current_event
@@ -379,9 +379,13 @@ def test_an_app_that_returns_nothing_fails_as_without_us(place: Place) -> None:
     assert [event.flags for event in place.events] == [Flag.ERROR] * 2
 
 
-def test_an_app_that_is_not_there_is_an_error(place: Place) -> None:
-    with pytest.raises(TypeError, match="not callable"):
-        asyncio.run(place.call(None))
+@pytest.mark.parametrize(
+    "kind", [MeterMiddleware, wsgi.MeterMiddleware], ids=["asgi", "wsgi"]
+)
+def test_an_app_that_cannot_be_called_is_refused(kind: Any) -> None:
+    for wrong in (None, "app:app"):
+        with pytest.raises(TypeError, match=f"not {wrong!r}"):
+            kind(wrong)
 
 
 def test_cancelling_reaches_the_app(place: Place) -> None:
