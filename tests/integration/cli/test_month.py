@@ -145,8 +145,9 @@ def written_over(path: Path, text: str) -> None:
 def test_what_was_paid_credited_or_made_void_since_is_written_again(
     sidecar: LiveSidecar, tmp_path: Path
 ) -> None:
-    sidecar.set_clock("2027-01-02T12:00:00Z")
+    sidecar.set_clock("2026-12-31T12:00:00Z")  # before the month can end by itself
     use(sidecar, "2026-12-10T00:00:00Z", 150, counted=190 * len(BUYERS))
+    sidecar.set_clock("2027-01-02T12:00:00Z")
     close(sidecar, "2026-12")
     export(sidecar, tmp_path, "2026-12")
     papers = sorted((tmp_path / DOCUMENTS).iterdir())
