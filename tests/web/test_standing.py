@@ -148,7 +148,13 @@ async def test_an_invoice_of_zero_and_one_below_it_ask_for_nothing(
         desk.clock("2027-01-02T12:00:00Z")
         await desk.close("2026-12")
         zero, below = await paper(desk, "INV-0002"), await paper(desk, "INV-0003")
+        back = {"amount": "1.01", "reason": "paid out"}
+        refused = await web.http.post("/v1/invoices/INV-0003/refunds", json=back)
+        await take(desk, "refunds", "INV-0003", amount="1.00", reason="paid out")
+        given_back = await paper(desk, "INV-0003")
 
+    assert refused.status_code == 409
+    assert "In your favour" not in given_back
     assert below_of(zero) == ["Amount due $0.00", "There is nothing to pay.", QUESTIONS]
     assert below_of(below)[-3:] == [
         *("In your favour $1.00", "There is nothing to pay.", QUESTIONS),

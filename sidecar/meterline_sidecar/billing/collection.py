@@ -205,8 +205,10 @@ class Collection:
     ) -> None:
         """Keep that a payment was given back, or never came; it is to be paid again.
 
+        Likewise what an invoice below zero has in the customer's favour.
+
         Raises:
-            StepRefused: more would be given back than was paid.
+            StepRefused: more would be given back than was paid, or than is in favour.
         """
         if await self._is_known(tx, invoice, payment, -payment.amount):
             return
@@ -218,7 +220,8 @@ class Collection:
             ),
             Decimal(0),
         )
-        if payment.amount > paid:
+        left = (await self.owing(tx, invoice)).left.get(payment.currency, Decimal(0))
+        if payment.amount > max(paid, -left):
             raise StepRefused(
                 f"{payment.amount} {payment.currency} cannot be given back on"
                 f" {_number(invoice)}: {paid} {payment.currency} of it are paid"
