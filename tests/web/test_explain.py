@@ -234,6 +234,11 @@ async def test_windows_of_a_day_add_up_to_it(open_web: OpenWeb) -> None:
         ]
         assert outside.status_code == 400
         assert "day=2026-12-01 is not in 2026-11" in outside.json()["detail"]
+        for never in ("9999-12-31", "0001-01-01"):
+            answer = await web.http.get(
+                PATH, params={"period": "2026-11", "day": never}
+            )
+            assert f"day={never} is not in 2026-11" in answer.json()["detail"]
 
 
 async def test_the_command_of_a_line_can_be_typed_as_it_stands(

@@ -262,7 +262,7 @@ class ProducerFile:
         if self._lock_fd < 0 or not self._has_changed:
             return
         self._has_changed = (
-            False  # before: what another thread changes now counts again
+            False  # first: what another thread changes now is not forced
         )
         try:
             system.force_map(self._map)

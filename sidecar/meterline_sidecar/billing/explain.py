@@ -9,7 +9,7 @@ counted now may be more or less, which is an adjustment elsewhere.
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Final, NamedTuple
 
 from meterline_pricing import Line, Period
@@ -23,11 +23,11 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.usage import UsageRow
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.days import Day
 from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import meter_usage
 
 SUBJECTS_MAX: Final = 50
-DAY: Final = timedelta(days=1)
 
 
 class OnDay(NamedTuple):
@@ -97,8 +97,8 @@ async def behind(
         known = (terms.meter(name, end - 1) for name in sorted(names))
         meters = {meter.name: meter for meter in known if meter is not None}
         span = Period(start, end)
-        spans = days_in(CustomerCalendar.of(terms, customer.id), span)
-        found[start, end] = await _in_span(tx, at, customer, span, spans, meters, day)
+        days = CustomerCalendar.of(terms, customer.id).within(start, end)
+        found[start, end] = await _in_span(tx, at, customer, span, days, meters, day)
     behind_lines: list[Behind] = []
     for line in lines:
         span = line.span or period
@@ -111,10 +111,10 @@ class _InSpan(NamedTuple):
     """What was used in a span of time, by meter and by what it is added up under."""
 
     meters: dict[str, Meter]
-    spans: Mapping[int, tuple[date, int]]
-    """By where days begin: which day it is, and where it ends."""
+    days: Sequence[Day]
     whole: dict[str, dict[int, Number]]
-    days: dict[str, dict[int, Number]]
+    by_day: dict[str, dict[int, Number]]
+    """Of days, by their place among them."""
     subjects: dict[str, dict[int, Number]]
     """By the ids of subjects."""
     windows: dict[str, dict[int, Number]]
@@ -122,27 +122,12 @@ class _InSpan(NamedTuple):
     """Of subjects."""
 
 
-def days_in(calendar: CustomerCalendar, span: Period) -> dict[int, tuple[date, int]]:
-    """Return the days of a customer in a span: by where each begins, it and its end.
-
-    The first and the last are cut where the span begins and ends.
-    """
-    found: dict[int, tuple[date, int]] = {}
-    day, start = calendar.day(span.start), span.start
-    while start < span.end:
-        end = min(calendar.start_of(day + DAY), span.end)
-        if end > start:  # a zone may leave out a day
-            found[start] = (day, end)
-        day, start = day + DAY, end
-    return found
-
-
 async def _in_span(
     tx: Tx,
     at: Counted,
     customer: Customer,
     span: Period,
-    spans: Mapping[int, tuple[date, int]],
+    days: Sequence[Day],
     meters: dict[str, Meter],
     day: Period | None,
 ) -> _InSpan:
@@ -155,43 +140,39 @@ async def _in_span(
     ids = {key for known in subjects.values() for key in known}
     return _InSpan(
         meters,
-        spans,
+        days,
         whole=_added(meters, ((0, row) for row in rows)),
-        days=await _days(tx, at, customer, span, spans, meters, rows),
+        by_day=await _by_day(tx, at, customer, days, meters, rows),
         subjects=subjects,
         windows=await _windows(tx, at, customer, _both(span, day), meters),
         names=await subject_store.names_of(tx, sorted(ids)) if ids else {},
     )
 
 
-async def _days(
+async def _by_day(
     tx: Tx,
     at: Counted,
     customer: Customer,
-    span: Period,
-    spans: Mapping[int, tuple[date, int]],
+    days: Sequence[Day],
     meters: Mapping[str, Meter],
     rows: Sequence[UsageRow],
 ) -> dict[str, dict[int, Number]]:
-    """Return what was used by days, each under where it begins.
+    """Return what was used on days, by their place among them.
 
     Args:
         rows: of the whole span, by days in UTC: enough where those are the customer's.
     """
-    if all(start % DAY_MS == 0 for start in spans if start != span.start):
+    starts = [day.start for day in days]
+    if all(start % DAY_MS == 0 for start in starts[1:]):
         of_days: Iterable[UsageRow] = rows
     else:
         found = await store.read_windows(
-            tx, at.generation, customer=customer.id, start=span.start, end=span.end
+            tx, at.generation, customer=customer.id, start=starts[0], end=days[-1].end
         )
         of_days = (UsageRow(0, at_ms, labels, t) for at_ms, labels, t in found)
-    starts = sorted(spans)
     return _added(
         meters,
-        (
-            (starts[max(bisect_right(starts, row.window_ms) - 1, 0)], row)
-            for row in of_days
-        ),
+        ((max(bisect_right(starts, row.window_ms) - 1, 0), row) for row in of_days),
     )
 
 
@@ -214,8 +195,8 @@ def _behind_line(line: Line, used: _InSpan | None) -> Behind:
         meter,
         None if is_distinct else used.whole[meter.name].get(0, 0),
         tuple(
-            OnDay(used.spans[start][0], start, used.spans[start][1], quantity)
-            for start, quantity in sorted(used.days[meter.name].items())
+            OnDay(*used.days[i], quantity)
+            for i, quantity in sorted(used.by_day[meter.name].items())
         ),
         tuple(users[:SUBJECTS_MAX]),
         len(users),

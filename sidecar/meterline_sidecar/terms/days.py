@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from meterline_pricing import Calendar
 
@@ -16,6 +16,15 @@ Zones = Sequence[tuple[int, str]]
 def day_after(day: date) -> date:
     """Return the day behind one; behind 9999-12-31, as people write *never*, is none."""
     return day if day == date.max else day + timedelta(days=1)
+
+
+class Day(NamedTuple):
+    """A day, or what a span of time has of one."""
+
+    date: date
+    start: int
+    """UTC ms; likewise ``end``, which is behind it."""
+    end: int
 
 
 class Days:
@@ -38,6 +47,23 @@ class Days:
     def start_of(self, day: date) -> int:
         """Return the first instant of a customer's day, UTC ms."""
         return self._found(day)[0]
+
+    def within(self, start: int, end: int) -> list[Day]:
+        """Return the days in a span of time, in order; the outer ones are cut to it."""
+        found: list[Day] = []
+        day = self.day(start)
+        while start < end:
+            following = day_after(day)
+            day_end = end
+            if following != day:
+                day_end = min(self.start_of(following), end)
+            if (
+                day_end > start
+            ):  # a zone may leave out a day, and so may a change of zone
+                found.append(Day(day, start, day_end))
+                start = day_end
+            day = following
+        return found
 
     def edge(self, day: date) -> int:
         """Return where a period begins whose first day this is, UTC ms.

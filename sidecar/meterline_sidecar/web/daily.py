@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import msgspec
 
@@ -69,10 +69,9 @@ async def read_daily(
         meters: only these.
     """
     calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
-    first, last = calendar.day(period.start), calendar.day(period.end - 1)
-    dates = [first + timedelta(days=i) for i in range((last - first).days + 1)]
-    starts = [calendar.start_of(day) for day in dates]
-    midnights = [_midnight_ms(day) for day in dates]
+    shown_days = calendar.within(period.start, period.end)
+    starts = [day.start for day in shown_days]
+    midnights = [_midnight_ms(day.date) for day in shown_days]
     span = {"start": period.start, "end": period.end}
     if all(start % DAY_MS == 0 for start in starts):
         found = await store.read_usage(tx, at.generation, customer=customer.id, **span)
@@ -85,8 +84,7 @@ async def read_daily(
         if at_ms >= starts[0]
     ]
     shown = Period(midnights[0], midnights[-1] + DAY_MS, period.name)
-    ends = [*starts[1:], period.end]
-    spans = [(max(a, period.start), b) for a, b in zip(starts, ends, strict=True)]
+    spans = [(day.start, day.end) for day in shown_days]
     days = dict(zip(midnights, spans, strict=True))
     today_ms = _midnight_ms(today_of(parts, customer))
     found_by_meter: dict[str, Series] = {}

@@ -1,7 +1,7 @@
 """The very events that a line of an invoice was counted from."""
 
 from collections import Counter
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -17,6 +17,7 @@ from meterline_sidecar.store.edge import behind as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.days import day_after
 from meterline_sidecar.usage.behind import Asked, Behind
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.web.answers.explain import (
@@ -185,7 +186,7 @@ def span_in(calendar: CustomerCalendar, period: Period, day: date | None) -> Per
     """
     if day is None:
         return period
-    start, end = calendar.start_of(day), calendar.start_of(day + timedelta(days=1))
+    start, end = calendar.start_of(day), calendar.start_of(day_after(day))
     span = Period(max(start, period.start), min(end, period.end), period.name)
     if span.start >= span.end:
         raise BadRequest(f"day={day.isoformat()} is not in {period.name}")
