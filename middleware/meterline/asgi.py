@@ -215,7 +215,7 @@ if native is not None:
         traffic=traffic,
         current_event=current_event,
         scope_key=SCOPE_KEY,
-        methods=METHODS,
+        methods=tuple(METHODS),
         encode=encode,
         append=Writer.append,
         receive=Exchange.receive,

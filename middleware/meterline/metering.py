@@ -66,8 +66,8 @@ class Metering:
     """
 
     __slots__ = (
-        *("exclusion", "has_matching", "is_starlette", "meter", "resolver"),
-        *("retry_header", "template_of", "templates"),
+        *("app", "exclusion", "has_matching", "is_starlette", "meter"),
+        *("resolver", "retry_header", "template_of", "templates"),
     )
 
     def __init__(

@@ -11,6 +11,34 @@ typedef struct {
 } Call;
 
 static PyTypeObject CallType;
+static PyObject *spare_calls[SPARE_MAX];
+static int n_spare_calls;
+
+/* Mark the scope as metered, with when it began; declined where it is marked already. */
+static int
+mark(PyObject *scope, PyObject *start_ns)
+{
+    Py_ssize_t n_before = PyDict_GET_SIZE(scope);
+    if (PyDict_SetDefault(scope, the_scope_key, start_ns) == NULL)
+        return FAILED;
+    return PyDict_GET_SIZE(scope) > n_before ? DONE : DECLINED;
+}
+
+/* Let `record` find the exchange; make what the app is given. */
+static int
+enter(Call *call, PyObject **receiving, PyObject **sending)
+{
+    /* As its attributes; looking for these would cost as much as calling them. */
+    *receiving = PyMethod_New(the_receive, call->exchange);
+    *sending = PyCFunction_NewEx(&send_method, call->exchange, NULL);
+    if (*receiving != NULL && *sending != NULL)
+        call->token = PyContextVar_Set(the_current_event, call->exchange);
+    if (call->token == NULL) {
+        Py_CLEAR(call->exchange);
+        return FAILED;
+    }
+    return add_to(&AT(the_traffic, Traffic_started), 1) == DONE ? DONE : (PyErr_BadInternalCall(), FAILED);
+}
 
 /* Begin to meter; return what the app is given. */
 static int
@@ -23,41 +51,29 @@ make_exchange(Call *call, PyObject **receiving, PyObject **sending)
         asked = ask_clock(the_asgi_names, text_time_ns, &of_the_day, &now);
     if (asked != DONE)
         return asked;
-    PyObject *exchange = NULL, *start_ns = PyLong_FromLongLong(started);
+    PyObject *start_ns = PyLong_FromLongLong(started);
     PyObject *time_ms = PyLong_FromLongLong(divided(now, 1000000));
-    if (start_ns != NULL && time_ms != NULL
-        && PyDict_SetItem(call->scope, the_scope_key, start_ns) == 0) {
+    int made = start_ns == NULL || time_ms == NULL ? FAILED : mark(call->scope, start_ns);
+    if (made == DONE) {
         PyObject *fields[] = {AT(middleware, Metering_meter), start_ns, time_ms, middleware,
                               call->scope, call->receive, call->send};
-        exchange = PyObject_Vectorcall(classes[Compiled], fields, 7, NULL);
+        call->exchange = new_exchange(fields);
     }
     Py_XDECREF(time_ms);
     Py_XDECREF(start_ns);
-    if (exchange == NULL)
-        return FAILED;
-    /* As its attributes; looking for these would cost as much as calling them. */
-    *receiving = PyMethod_New(the_receive, exchange);
-    *sending = PyCFunction_NewEx(&send_method, exchange, NULL);
-    if (*receiving != NULL && *sending != NULL)
-        call->token = PyContextVar_Set(the_current_event, exchange);
-    if (call->token == NULL) {
-        Py_DECREF(exchange);
-        return FAILED;
-    }
-    call->exchange = exchange;
-    return add_to(&AT(the_traffic, Traffic_started), 1) == DONE ? DONE : (PyErr_BadInternalCall(), FAILED);
+    if (made != DONE)
+        return made;
+    return call->exchange == NULL ? FAILED : enter(call, receiving, sending);
 }
 
-/* Tell whether it is metered here: not a websocket, what is left out, or one that a
-   middleware outside of this one meters already. */
+/* Tell whether it is a request that is to be metered: no websocket, nothing left out. */
 static int
 is_usual(Call *call)
 {
     PyObject *middleware = call->middleware, *scope = call->scope;
     if (!is_a(middleware, Metering) || !PyDict_CheckExact(scope))
         return 0;
-    if (!IS(PyDict_GetItemWithError(scope, text_type), "http")
-        || PyDict_GetItemWithError(scope, the_scope_key) != NULL || PyErr_Occurred()) {
+    if (!IS(PyDict_GetItemWithError(scope, text_type), "http")) {
         PyErr_Clear();
         return 0;
     }
@@ -81,7 +97,8 @@ begin(Call *call)
         awaited = PyObject_Vectorcall(the_call, given, 4, NULL);
     } else if (made == DONE) {
         PyObject *given[] = {call->scope, receiving, sending};
-        PyObject *app = PyObject_GetAttr(call->middleware, text_app);
+        PyObject *app = AT(call->middleware, Metering_app);
+        app = app != NULL ? Py_NewRef(app) : PyObject_GetAttr(call->middleware, text_app);
         if (app != NULL)
             awaited = PyObject_Vectorcall(app, given, 3, NULL);
         Py_XDECREF(app);
@@ -298,7 +315,10 @@ call_dealloc(PyObject *self)
         return; /* somebody has it again */
     PyObject_GC_UnTrack(self);
     call_clear(self);
-    PyObject_GC_Del(self);
+    if (n_spare_calls < SPARE_MAX && !PyObject_GC_IsFinalized(self))
+        spare_calls[n_spare_calls++] = self;
+    else
+        PyObject_GC_Del(self);
 }
 
 static int
@@ -363,7 +383,9 @@ serve(PyObject *module, PyObject *const *given, Py_ssize_t n_given)
 {
     if (n_given != 4)
         return PyErr_BadInternalCall(), NULL;
-    Call *call = PyObject_GC_New(Call, &CallType);
+    Call *call = n_spare_calls > 0
+        ? (Call *)PyObject_Init(spare_calls[--n_spare_calls], &CallType)
+        : PyObject_GC_New(Call, &CallType);
     if (call == NULL)
         return NULL;
     call->middleware = Py_NewRef(given[0]);

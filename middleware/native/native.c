@@ -34,11 +34,12 @@ enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; don
 #include "objects.c"
 #include "append.c"
 #include "pack.c"
+#include "header.c"
 #include "write.c"
 #include "send.c"
+#include "exchange.c"
 #include "call.c"
 #include "record.c"
-#include "header.c"
 
 /* --- the module */
 
@@ -78,7 +79,7 @@ install(PyObject *module, PyObject *nothing, PyObject *names)
     for (int i = 0; i < N_CLASSES; i++)
         if ((classes[i] = needed(names, class_names[i])) == NULL)
             return NULL;
-    if (find_places() < 0)
+    if (find_places() < 0 || take_over_exchanges() < 0)
         return NULL;
 #define TAKE(name) if ((the_##name = needed(names, #name)) == NULL) return NULL;
     GIVEN(TAKE)

@@ -12,8 +12,8 @@
     each(Exchange, quantities) each(Exchange, properties) each(Exchange, named) \
     each(Exchange, is_over) each(Exchange, left_at) each(Exchange, handle) \
     each(Exchange, inner) each(Exchange, bytes_in) each(Exchange, bytes_out) \
-    each(Metering, meter) each(Metering, resolver) each(Metering, templates) \
-    each(Metering, is_starlette) each(Metering, has_matching) \
+    each(Metering, app) each(Metering, meter) each(Metering, resolver) \
+    each(Metering, templates) each(Metering, is_starlette) each(Metering, has_matching) \
     each(Metering, exclusion) each(Metering, retry_header) \
     each(Meter, append) each(Meter, shipper) each(Shipper, waiting) \
     each(Room, units) each(Room, _noted) each(Writer, _numbers) each(Writer, _write) \
@@ -102,6 +102,12 @@ is_text(PyObject *object, const char *text, Py_ssize_t length)
 }
 #define IS(object, text) is_text(object, text, sizeof text - 1)
 
+#if PY_VERSION_HEX < 0x030C0000
+#define PyUnstable_Long_IsCompact(number) (-1 <= Py_SIZE(number) && Py_SIZE(number) <= 1)
+#define PyUnstable_Long_CompactValue(number) \
+    (Py_SIZE(number) * (Py_ssize_t)(number)->ob_digit[0])
+#endif
+
 /* Tell whether it is a plain whole number of 64 bits, and which. */
 static int
 is_number(PyObject *object, int64_t *n)
@@ -109,6 +115,10 @@ is_number(PyObject *object, int64_t *n)
     int overflow = 0;
     if (object == NULL || !PyLong_CheckExact(object))
         return 0;
+    if (PyUnstable_Long_IsCompact((PyLongObject *)object)) {
+        *n = PyUnstable_Long_CompactValue((PyLongObject *)object);
+        return 1;
+    }
     *n = PyLong_AsLongLongAndOverflow(object, &overflow);
     return !overflow;
 }

@@ -72,7 +72,10 @@ ask_subject(PyObject *self, PyObject *middleware)
         return DONE;
     Py_INCREF(scope);
     Py_INCREF(resolver);
-    PyObject *subject = PyObject_CallOneArg(resolver, scope);
+    int is_ours = PyCFunction_CheckExact(resolver)
+        && PyCFunction_GET_FUNCTION(resolver) == resolve;
+    PyObject *subject = is_ours ? resolve(PyCFunction_GET_SELF(resolver), scope)
+        : PyObject_CallOneArg(resolver, scope);
     Py_DECREF(resolver);
     Py_DECREF(scope);
     if (subject != NULL && !is_exact_subject(subject)
@@ -224,6 +227,20 @@ is_surely_here(PyObject *receive)
     return is_here;
 }
 
+/* Return a method as it is recorded; NULL where that is to be found in Python. */
+static PyObject *
+known_method(PyObject *method)
+{
+    if (method == NULL || !PyUnicode_CheckExact(method) || !PyUnicode_IS_COMPACT_ASCII(method))
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(the_methods); i++) {
+        PyObject *known = PyTuple_GET_ITEM(the_methods, i);
+        if (is_text(known, PyUnicode_DATA(method), PyUnicode_GET_LENGTH(method)))
+            return known;
+    }
+    return NULL;
+}
+
 static int
 write_event(PyObject *self)
 {
@@ -232,11 +249,7 @@ write_event(PyObject *self)
     if (!is_whole(self) || !is_a(middleware, Metering) || !PyDict_CheckExact(scope)
         || !is_number(AT(self, Exchange_start_ns), &start_ns))
         return write_in_python(self);
-    PyObject *method = PyDict_GetItemWithError(scope, text_method);
-    if (method != NULL && PyUnicode_CheckExact(method))
-        method = PyDict_GetItemWithError(the_methods, method);
-    else
-        method = NULL;
+    PyObject *method = known_method(PyDict_GetItemWithError(scope, text_method));
     if (method == NULL) {
         PyErr_Clear();
         return write_in_python(self);

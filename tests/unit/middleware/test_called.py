@@ -17,7 +17,13 @@ import msgspec
 import pytest
 import trio
 
-from meterline import MeterMiddleware, compiled, wsgi
+from meterline import (
+    MeterMiddleware,
+    compiled,
+    set_property,
+    set_subject,
+    wsgi,
+)
 from meterline.asgi_types import Message, Receive, Scope, Send
 from meterline.events import Flag, UsageEvent
 from meterline.handle import current_event
@@ -442,6 +448,70 @@ def test_it_keeps_nothing_when_it_is_over(place: Place) -> None:
         assert call.cr_frame is None
     place.events.clear()
     assert sys.getrefcount(scope) == 2
+
+
+def test_many_at_once_are_told_apart(place: Place) -> None:
+    """More than are kept to be used again, two times over."""
+
+    async def serving(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        set_subject(scope["path"])
+        await answer(send, 200 + int(scope["path"][1:]))
+
+    async def main() -> None:
+        paths = [f"/{i}" for i in range(100)]
+        await asyncio.gather(*(place.call(serving, http_scope(p)) for p in paths))
+
+    for _ in range(2):
+        place.events.clear()
+        asyncio.run(main())
+        said = {(event.status, event.subject) for event in place.events}
+        assert said == {(200 + i, f"/{i}") for i in range(100)}
+        assert len(place.events) == 100
+
+
+def test_one_request_leaves_nothing_to_the_next(place: Place) -> None:
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        set_subject("")
+        set_subject("acme")
+        set_property("model", "large")
+        await answer(send, 404)
+
+    async def idle(scope: Scope, receive: Receive, send: Send) -> None:
+        pass
+
+    asyncio.run(place.call(idle))
+    asyncio.run(place.call(busy))
+    asyncio.run(place.call(idle))
+
+    first, between, last = place.events
+    assert between.flags == Flag.BAD_SUBJECT
+    assert between.subject == "acme"
+    for event in first, last:
+        assert event.flags == Flag.INCOMPLETE
+        assert not event.status
+        assert event.subject is None
+        assert event.properties is None
+
+
+def test_requests_free_what_they_were_made_of(place: Place) -> None:
+    kinds: set[type] = set()
+
+    async def serving(scope: Scope, receive: Receive, send: Send) -> None:
+        kinds.add(type(current_event.get()))
+        await answer(send)
+
+    asyncio.run(place.call(serving))
+    (kind,) = kinds
+    gc.collect()
+    before = sys.getrefcount(kind), sum(type(it) is kind for it in gc.get_objects())
+    for _ in range(100):
+        asyncio.run(place.call(serving))
+    gc.collect()
+    after = sys.getrefcount(kind), sum(type(it) is kind for it in gc.get_objects())
+
+    assert after == before
 
 
 def test_errors_of_the_app_are_its_own(place: Place) -> None:
