@@ -126,16 +126,10 @@ static PyTypeObject AppenderType = {
     .tp_methods = appender_methods,
 };
 
-/* Write the record of an encoded event that has this number. */
-static int
-write_record(PyObject *write, const char *payload, Py_ssize_t n_bytes, uint32_t low)
+/* Write a record by what a segment has in place of an `Appender`. */
+static RARE int
+write_whole(PyObject *write, const char *head, const char *payload, Py_ssize_t n_bytes)
 {
-    char head[HEADER_BYTES];
-    put_number(head, (uint32_t)n_bytes);
-    put_number(head + 4, crc32((const unsigned char *)payload, n_bytes, low));
-    put_number(head + 8, low);
-    if (PyCFunction_CheckExact(write) && PyCFunction_GET_FUNCTION(write) == appender_write)
-        return put((Appender *)PyCFunction_GET_SELF(write), head, HEADER_BYTES, payload, n_bytes);
     PyObject *record = PyBytes_FromStringAndSize(NULL, HEADER_BYTES + n_bytes);
     if (record == NULL)
         return FAILED;
@@ -150,6 +144,31 @@ write_record(PyObject *write, const char *payload, Py_ssize_t n_bytes, uint32_t 
     return result;
 }
 
+/* Write the record of an encoded event that has this number. */
+static int
+write_record(PyObject *write, const char *payload, Py_ssize_t n_bytes, uint32_t low)
+{
+    char head[HEADER_BYTES];
+    put_number(head, (uint32_t)n_bytes);
+    put_number(head + 4, crc32((const unsigned char *)payload, n_bytes, low));
+    put_number(head + 8, low);
+    if (PyCFunction_CheckExact(write) && PyCFunction_GET_FUNCTION(write) == appender_write)
+        return put((Appender *)PyCFunction_GET_SELF(write), head, HEADER_BYTES, payload, n_bytes);
+    return write_whole(write, head, payload, n_bytes);
+}
+
+/* Append in Python: the segment is full, or closed. */
+static RARE int
+append_elsewhere(
+    PyObject *writer, const char *payload, Py_ssize_t n_bytes, PyObject *seq, PyObject *write)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(payload, n_bytes);
+    int result = bytes == NULL ? FAILED : answered(PyObject_CallMethodObjArgs(
+        writer, text__append_elsewhere, bytes, seq, write, NULL));
+    Py_XDECREF(bytes);
+    return result;
+}
+
 static int
 append_to(PyObject *writer, const char *payload, Py_ssize_t n_bytes)
 {
@@ -160,12 +179,8 @@ append_to(PyObject *writer, const char *payload, Py_ssize_t n_bytes)
     Py_INCREF(write); /* the writer has another one when its segment is full */
     uint32_t low = (uint32_t)PyLong_AsUnsignedLongLongMask(seq);
     int result = write_record(write, payload, n_bytes, low);
-    if (result == DECLINED) {
-        PyObject *bytes = PyBytes_FromStringAndSize(payload, n_bytes);
-        result = bytes == NULL ? FAILED : answered(PyObject_CallMethodObjArgs(
-            writer, text__append_elsewhere, bytes, seq, write, NULL));
-        Py_XDECREF(bytes);
-    }
+    if (result == DECLINED)
+        result = append_elsewhere(writer, payload, n_bytes, seq, write);
     Py_DECREF(write);
     Py_DECREF(seq);
     return result;

@@ -24,6 +24,16 @@ mark(PyObject *scope, PyObject *start_ns)
     return PyDict_GET_SIZE(scope) > n_before ? DONE : DECLINED;
 }
 
+/* Count one more request that has begun, or ended. */
+static int
+count(int attribute)
+{
+    int added = add_to(&AT(the_traffic, attribute), 1);
+    if (added == DECLINED)
+        PyErr_BadInternalCall();
+    return added == DONE ? DONE : FAILED;
+}
+
 /* Let `record` find the exchange; make what the app is given. */
 static int
 enter(Call *call, PyObject **receiving, PyObject **sending)
@@ -37,7 +47,7 @@ enter(Call *call, PyObject **receiving, PyObject **sending)
         Py_CLEAR(call->exchange);
         return FAILED;
     }
-    return add_to(&AT(the_traffic, Traffic_started), 1) == DONE ? DONE : (PyErr_BadInternalCall(), FAILED);
+    return count(Traffic_started);
 }
 
 /* Begin to meter; return what the app is given. */
@@ -84,6 +94,14 @@ is_usual(Call *call)
     return answer == NULL ? FAILED : answer == Py_False;
 }
 
+/* Return the coroutine of the way in Python. */
+static RARE PyObject *
+begin_in_python(Call *call)
+{
+    PyObject *given[] = {call->middleware, call->scope, call->receive, call->send};
+    return PyObject_Vectorcall(the_call, given, 4, NULL);
+}
+
 /* Call the app, or the way in Python. */
 static void
 begin(Call *call)
@@ -93,8 +111,7 @@ begin(Call *call)
     if (made > 0)
         made = make_exchange(call, &receiving, &sending);
     if (made == DECLINED) {
-        PyObject *given[] = {call->middleware, call->scope, call->receive, call->send};
-        awaited = PyObject_Vectorcall(the_call, given, 4, NULL);
+        awaited = begin_in_python(call);
     } else if (made == DONE) {
         PyObject *given[] = {call->scope, receiving, sending};
         PyObject *app = AT(call->middleware, Metering_app);
@@ -114,8 +131,8 @@ static int
 leave(Call *call)
 {
     PyObject *exchange = call->exchange, *handle = AT(exchange, Exchange_handle);
-    if (add_to(&AT(the_traffic, Traffic_ended), 1) != DONE)
-        return (PyErr_BadInternalCall(), FAILED);
+    if (count(Traffic_ended) == FAILED)
+        return FAILED;
     set(&AT(exchange, Exchange_left_at), Py_NewRef(AT(the_traffic, Traffic_ended)));
     if (handle != Py_None
         && answered(PyObject_CallMethodOneArg(handle, text_settle, exchange)) == FAILED)
@@ -130,7 +147,7 @@ leave(Call *call)
 }
 
 /* As `except BaseException as error:` with its `raise`. */
-static void
+static RARE void
 end_by_error(PyObject *exchange)
 {
     PyObject *error = PyErr_GetRaisedException();
@@ -185,15 +202,21 @@ ended(Call *call, int is_well)
     return is_well;
 }
 
+static RARE int
+cannot_go_on(Call *call)
+{
+    if (call->state == RUNNING)
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+    else
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    return 0;
+}
+
 /* Let nobody go on with what runs at this moment, or has ended. */
 static int
 can_go_on(Call *call)
 {
-    if (call->state == RUNNING)
-        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
-    else if (call->state == OVER)
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
-    return call->state < RUNNING;
+    return call->state < RUNNING || cannot_go_on(call);
 }
 
 static PySendResult
@@ -250,11 +273,9 @@ call_throw(PyObject *self, PyObject *const *given, Py_ssize_t n_given)
     Call *call = (Call *)self;
     if (!can_go_on(call))
         return NULL;
-    if (call->state == NEW) { /* a coroutine that raises what it is given, and runs nothing */
-        PyObject *all[] = {call->middleware, call->scope, call->receive, call->send};
-        if ((call->awaited = PyObject_Vectorcall(the_call, all, 4, NULL)) == NULL)
-            return NULL;
-    }
+    /* That of the way in Python raises what it is given, and runs nothing. */
+    if (call->state == NEW && (call->awaited = begin_in_python(call)) == NULL)
+        return NULL;
     call->state = RUNNING;
     PyObject *throw = PyObject_GetAttr(call->awaited, text_throw), *result = NULL;
     if (throw != NULL)

@@ -28,6 +28,10 @@
 #define SLOW_US 1000
 #define NAME "MeterMiddleware.__call__"
 
+/* For what few requests need: it stands apart from what each runs through, so that the
+   processor fetches less of it. */
+#define RARE __attribute__((cold, noinline))
+
 enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; done */
 
 /* One after the other, as each uses those before it. */
@@ -35,6 +39,7 @@ enum { FAILED = -1, DECLINED, DONE }; /* an exception; to be done in Python; don
 #include "append.c"
 #include "pack.c"
 #include "header.c"
+#include "walk.c"
 #include "write.c"
 #include "send.c"
 #include "exchange.c"
@@ -111,6 +116,7 @@ static PyMethodDef functions[] = {
     {"serve", (PyCFunction)(void (*)(void))serve, METH_FASTCALL, NULL},
     {"answer_calls", answer_calls, METH_O, NULL},
     {"header_resolver", header_resolver, METH_VARARGS, NULL},
+    {"walk", walk, METH_VARARGS, NULL},
     {"stand_in", stand_in, METH_O, NULL},
     {"install", (PyCFunction)(void (*)(void))install, METH_VARARGS | METH_KEYWORDS, NULL},
     {NULL},

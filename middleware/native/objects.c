@@ -152,23 +152,13 @@ typedef struct {
 static Clock monotonic = {&the_perf_counter_ns, NULL, CLOCK_MONOTONIC};
 static Clock of_the_day = {&the_time_ns, NULL, CLOCK_REALTIME};
 
-/* Ask a clock by its name in a module, where Python looks it up: whoever sets the time, as
-   tests do, has set it here as well. Declined where its answer is no plain number. */
-static int
-ask_clock(PyObject *names, PyObject *name, const Clock *usual, int64_t *ns)
+static RARE int
+ask_another_clock(PyObject *clock, PyObject *name, int64_t *ns)
 {
-    struct timespec now;
-    PyObject *clock = PyDict_GetItemWithError(names, name);
     if (clock == NULL) {
         if (!PyErr_Occurred())
             PyErr_SetObject(PyExc_NameError, name);
         return FAILED;
-    }
-    /* As that one does, without the number in between. */
-    if (clock == *usual->clock && PyCFunction_GET_FUNCTION(clock) == usual->how
-        && clock_gettime(usual->id, &now) == 0) {
-        *ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-        return DONE;
     }
     Py_INCREF(clock);
     PyObject *answer = PyObject_CallNoArgs(clock);
@@ -176,6 +166,22 @@ ask_clock(PyObject *names, PyObject *name, const Clock *usual, int64_t *ns)
     int result = answer == NULL ? FAILED : is_number(answer, ns) ? DONE : DECLINED;
     Py_XDECREF(answer);
     return result;
+}
+
+/* Ask a clock by its name in a module, where Python looks it up: whoever sets the time, as
+   tests do, has set it here as well. Declined where its answer is no plain number. */
+static int
+ask_clock(PyObject *names, PyObject *name, const Clock *usual, int64_t *ns)
+{
+    struct timespec now;
+    PyObject *clock = PyDict_GetItemWithError(names, name);
+    /* As that one does, without the number in between. */
+    if (clock == *usual->clock && PyCFunction_GET_FUNCTION(clock) == usual->how
+        && clock_gettime(usual->id, &now) == 0) {
+        *ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+        return DONE;
+    }
+    return ask_another_clock(clock, name, ns);
 }
 
 #if PY_VERSION_HEX < 0x030C0000
@@ -213,7 +219,7 @@ released(PyObject *lock, int result)
 }
 
 /* As `except Exception:`, with the call of a method in it. */
-static int
+static RARE int
 except(PyObject *owner, PyObject *name, PyObject *argument)
 {
     if (!PyErr_ExceptionMatches(PyExc_Exception))

@@ -12,6 +12,15 @@ look_up(PyObject *message, PyObject *key, PyObject **value)
     return *value != NULL || !PyErr_Occurred();
 }
 
+static RARE int
+look_up_all(PyObject *message, Said *said)
+{
+    return look_up(message, text_type, &said->type)
+        && look_up(message, text_body, &said->body)
+        && look_up(message, text_more_body, &said->more_body)
+        && look_up(message, text_status, &said->status);
+}
+
 /* Frameworks write the keys in their code, and so they are known by their address. */
 static int
 read_message(PyObject *message, Said *said)
@@ -29,10 +38,7 @@ read_message(PyObject *message, Said *said)
         else if (key == text_status)
             said->status = value;
         else if (key != text_headers && key != text_trailers)
-            return look_up(message, text_type, &said->type)
-                && look_up(message, text_body, &said->body)
-                && look_up(message, text_more_body, &said->more_body)
-                && look_up(message, text_status, &said->status);
+            return look_up_all(message, said);
     }
     return 1;
 }

@@ -1,6 +1,6 @@
 /* --- Exchange.write, for HTTP */
 
-static int
+static RARE int
 write_in_python(PyObject *self)
 {
     return answered(PyObject_CallMethodOneArg(self, text_write, zero)); /* Kind.REQUEST */
@@ -89,11 +89,9 @@ ask_subject(PyObject *self, PyObject *middleware)
 }
 
 /* Leave the event out if it is to be, by its route or status; tell whether it was. */
-static int
-is_left_out(PyObject *self, PyObject *middleware)
+static RARE int
+is_left_out(PyObject *self)
 {
-    if (AT(middleware, Metering_exclusion) == Py_None)
-        return 0;
     PyObject *answer = PyObject_CallMethodNoArgs(self, text_is_excluded);
     int is_excluded = answer == NULL ? FAILED : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
@@ -138,7 +136,7 @@ close_event(PyObject *self)
 }
 
 /* Return the event's bytes. */
-static PyObject *
+static RARE PyObject *
 encode_event(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject *key)
 {
     PyObject *duration = PyLong_FromLongLong(duration_us), *fields = NULL, *payload = NULL;
@@ -160,12 +158,9 @@ encode_event(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject
 }
 
 /* Append an event that is closed. */
-static int
-append_closed(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject *key)
+static RARE int
+append_encoded(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject *key)
 {
-    Packed packed;
-    if (key == Py_None && pack_event(&packed, self, duration_us, quantities) == DONE)
-        return append_event(self, packed.bytes, packed.n);
     PyObject *payload = encode_event(self, duration_us, quantities, key);
     if (payload == NULL)
         return FAILED;
@@ -177,6 +172,15 @@ append_closed(PyObject *self, int64_t duration_us, PyObject *quantities, PyObjec
 }
 
 static int
+append_closed(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject *key)
+{
+    Packed packed;
+    if (key == Py_None && pack_event(&packed, self, duration_us, quantities) == DONE)
+        return append_event(self, packed.bytes, packed.n);
+    return append_encoded(self, duration_us, quantities, key);
+}
+
+static int
 write_steps(PyObject *self, PyObject *middleware, PyObject *scope, int64_t duration_us)
 {
     PyObject *route = route_of(self, middleware, scope);
@@ -185,7 +189,7 @@ write_steps(PyObject *self, PyObject *middleware, PyObject *scope, int64_t durat
     set(&AT(self, Exchange_route), route);
     if (ask_subject(self, middleware) == FAILED)
         return FAILED;
-    int is_out = is_left_out(self, middleware);
+    int is_out = AT(middleware, Metering_exclusion) == Py_None ? 0 : is_left_out(self);
     if (is_out)
         return is_out;
     PyObject *key = AT(middleware, Metering_retry_header) == Py_None
@@ -215,7 +219,7 @@ is_whole(PyObject *self)
 }
 
 /* Tell whether a client has not left, as far as can be known; see `inside.has_left`. */
-static int
+static RARE int
 is_surely_here(PyObject *receive)
 {
     if (!PyMethod_Check(receive))

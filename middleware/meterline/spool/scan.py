@@ -10,6 +10,7 @@ took their numbers.
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
+from mmap import mmap
 from struct import Struct as Layout
 from typing import Final
 from zlib import crc32
@@ -17,6 +18,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
+from meterline.compiled import native
 from meterline.spool.producer_file import DROP_REASONS
 from meterline.spool.segment import DATA_START, MARKER_BIT, Marker, Segment
 from meterline.wire import RECORD_BYTES_MAX, RECORD_HEADER
@@ -157,17 +159,9 @@ class Scanner:
 
     def _plain_run(self, segment: Segment) -> Run | None:
         """Return the next records by their lengths alone."""
-        memory = segment.map
-        start = position = self.position
+        start = self.position
         last = min(segment.size, start + BATCH_BYTES_MAX) - _HEADER_BYTES
-        n_records = 0
-        unpack = _LENGTH.unpack_from
-        while position <= last:
-            (length,) = unpack(memory, position)
-            if not 0 < length <= RECORD_BYTES_MAX:
-                break
-            n_records += 1
-            position += _HEADER_BYTES + length
+        position, n_records = compiled_walk(segment.map, start, last, RECORD_BYTES_MAX)
         if not n_records:
             return None
         if not _is_an_end(segment, position):
@@ -301,6 +295,32 @@ class Scanner:
         first_seq = self.next_seq
         self.next_seq += n_events
         return Loss(first_seq, self.next_seq - 1, reason)
+
+
+def walk(memory: mmap, position: int, last: int, bytes_max: int) -> tuple[int, int]:
+    """Go from record to record by their lengths alone.
+
+    Args:
+        position: of the first one.
+        last: where the header of another one may begin at most.
+        bytes_max: how long one may be.
+
+    Returns:
+        where that ends, and how many were passed.
+    """
+    n_records = 0
+    unpack = _LENGTH.unpack_from
+    while position <= last:
+        (length,) = unpack(memory, position)
+        if not 0 < length <= bytes_max:
+            break
+        n_records += 1
+        position += _HEADER_BYTES + length
+    return position, n_records
+
+
+# In Python it would be half of what the shipping thread does.
+compiled_walk = walk if native is None else native.walk
 
 
 def _is_an_end(segment: Segment, position: int) -> bool:

@@ -1,6 +1,7 @@
 """Reading a spool back, whole and damaged."""
 
 import contextlib
+import mmap
 import random
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -358,3 +359,39 @@ def counting_crcs() -> Generator[list[int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "crc32", counting)
         yield checked
+
+
+LENGTHS = st.sampled_from(
+    [0, 1, 40, 200, RECORD_BYTES_MAX, RECORD_BYTES_MAX + 1, 2**31]
+)
+
+
+@given(
+    lengths=st.lists(LENGTHS, max_size=20),
+    cut=st.integers(0, 100),
+    last=st.integers(-20, 5_000),
+    bytes_max=st.sampled_from([40, 300, RECORD_BYTES_MAX]),
+)
+def test_both_walks_come_to_the_same_place(
+    lengths: list[int], cut: int, last: int, bytes_max: int
+) -> None:
+    records = b"".join(
+        RECORD_HEADER.pack(length, 0, 0) + bytes(min(length, RECORD_BYTES_MAX))
+        for length in lengths
+    )
+    memory = mmap.mmap(-1, len(records) + 200)
+    memory[: len(records)] = records
+    last = min(last + len(records) - cut, len(memory) - RECORD_HEADER.size)
+
+    assert scan.compiled_walk(memory, 0, last, bytes_max) == scan.walk(
+        memory, 0, last, bytes_max
+    )
+
+
+def test_no_walk_goes_through_a_closed_map() -> None:
+    memory = mmap.mmap(-1, 100)
+    memory.close()
+
+    for walk in scan.walk, scan.compiled_walk:
+        with pytest.raises(ValueError, match="closed"):
+            walk(memory, 0, 50, 40)
