@@ -50,7 +50,7 @@ def load_program() -> str:
 
 def in_process_us(peer: str) -> float:
     """Return the CPU of a request, in a process of its own."""
-    with _surroundings(peer, keeps=False) as (folder, at, _):
+    with surroundings(peer, keeps=False) as (folder, at, _):
         command = [PYTHON, "-m", "benchmarks.peers.in_process", peer]
         environment = variables(peer, folder, at.url)
         del environment["PEER"]
@@ -64,13 +64,13 @@ def in_process_us(peer: str) -> float:
 
 def served(peer: str, *, seconds: int) -> Rate:
     """Return how fast a server with a peer answers."""
-    with _surroundings(peer, keeps=False) as (folder, at, _):
+    with surroundings(peer, keeps=False) as (folder, at, _):
         server = Served(TARGET, folder, variables(peer, folder, at.url))
         server.start()
         try:
-            _ask(server.port, seconds=WARM_UP_S)
+            ask(server.port, seconds=WARM_UP_S)
             before_s = cpu_s(server.pid)
-            answered, took_s = _ask(server.port, seconds=seconds)
+            answered, took_s = ask(server.port, seconds=seconds)
             cpu = cpu_s(server.pid) - before_s
         finally:
             server.kill()
@@ -79,10 +79,10 @@ def served(peer: str, *, seconds: int) -> Rate:
 
 def delivered(peer: str, *, is_killed: bool) -> int:
     """Return how many of 1,000 requests are known in the end."""
-    with _surroundings(peer, keeps=True) as (folder, at, sidecar):
+    with surroundings(peer, keeps=True) as (folder, at, sidecar):
         server = Served(TARGET, folder, variables(peer, folder, at.url))
         server.start()
-        _ask(server.port, seconds=60, n_max=KILLED_AFTER)
+        ask(server.port, seconds=60, n_max=KILLED_AFTER)
         if is_killed:
             server.kill()
             server.start()
@@ -117,7 +117,7 @@ def _known(
 
 
 @contextlib.contextmanager
-def _surroundings(
+def surroundings(
     peer: str, *, keeps: bool
 ) -> Generator[tuple[Path, Served, SidecarProcess | None]]:
     """Yield a folder, what peers send to, and for Meterline its sidecar."""
@@ -130,7 +130,7 @@ def _surroundings(
         yield folder, at, sidecar
 
 
-def _ask(port: int, *, seconds: int, n_max: int | None = None) -> tuple[int, float]:
+def ask(port: int, *, seconds: int, n_max: int | None = None) -> tuple[int, float]:
     """Return how many requests were answered, and in how many seconds."""
     if n_max is None and shutil.which("wrk"):
         options = f"-t1 -c{CONNECTIONS} -d{seconds}s"
