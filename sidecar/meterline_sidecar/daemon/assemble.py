@@ -62,6 +62,7 @@ METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
 ARCHIVE_EVERY_S: Final = 3_600
+ARCHIVE_WATCH_EVERY_S: Final = 60  # to see whether a look at the files is due
 FILES_EVERY_S: Final = 60
 """To see whether an edge's hour is over, and at its centre."""
 PACK_EVERY_S: Final = 60
@@ -240,6 +241,7 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
     every(PLACES_EVERY_S, "places", partial(_check_places, parts))
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
+    every(ARCHIVE_WATCH_EVERY_S, "archive files", parts.archive_watch.run)
     if parts.packer is not None and parts.alarm is None:
         every(PACK_EVERY_S, "pack", parts.packer.run)
     if parts.config.is_edge:

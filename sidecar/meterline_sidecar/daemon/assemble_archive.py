@@ -12,6 +12,7 @@ from meterline_sidecar.fleet.questions import Questions
 from meterline_sidecar.fleet.raw_events import RawEvents
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ledger.archive import Archive, Journal
+from meterline_sidecar.ledger.archive_watch import ArchiveWatch
 from meterline_sidecar.ledger.archived import Archived, usual_form
 from meterline_sidecar.ledger.edge_events import EdgeEvents
 from meterline_sidecar.ledger.edge_files import EdgeFiles
@@ -90,6 +91,7 @@ class Keeping(NamedTuple):
     """What becomes of events once they are stored and counted."""
 
     archive: Archive
+    archive_watch: ArchiveWatch
     raw_events: RawEvents
     packer: Packer | None
     eraser: Eraser
@@ -113,6 +115,7 @@ def open_keeping(
     questions = Questions(database, edges, clock=clock)
     return Keeping(
         archive=open_archive(files, database, archived, *among, alarm, filing),
+        archive_watch=ArchiveWatch(database, archived.shelf),
         raw_events=RawEvents(EdgeEvents(database, archived), questions),
         packer=open_packer(config, database, archived, clock),
         eraser=open_eraser(config, database, archived, *among, ingest),

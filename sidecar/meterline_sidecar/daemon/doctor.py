@@ -22,10 +22,14 @@ from meterline.spool.folder import Folder, NotOurs
 from meterline_sidecar.clock import MINUTE_MS, Clock, lasting
 from meterline_sidecar.config.places import BUCKET
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ledger.archive_watch import ArchiveWatch
 from meterline_sidecar.ledger.backup import last_backup
+from meterline_sidecar.ledger.shelf import open_shelf
 from meterline_sidecar.problems.catalogue import found
-from meterline_sidecar.problems.problem import Code, Found, Severity
+from meterline_sidecar.problems.problem import Code, Found, Severity, n_of
+from meterline_sidecar.store.open import open_reader
 from meterline_sidecar.web.answers.status import Status
 from meterline_sidecar.web.health import backup_problems, disk_problems
 
@@ -279,3 +283,39 @@ def _archive(config: Config, status: Status | None) -> Iterator[Check]:
         return
     text = f"{url} is not there, or cannot be written by this user"
     yield _problem("archive", found("archive_not_written", text))
+
+
+async def examine_archive(config: Config, status: Status | None) -> list[Check]:
+    """Check that each file of the archive is where the configuration says.
+
+    The files are looked for by name and size, and not read.
+
+    Args:
+        status: what ``/status`` answers; ``None`` when nobody answers.
+    """
+    url = config.archive.url
+    if _told(status, "archive_not_readable"):
+        return []
+    if status is not None and url is not None and BUCKET in url:
+        return []  # the sidecar has the keys of the bucket, and this user need not
+    if config.server is None and not config.sidecar.database.exists():
+        return []
+    try:
+        reader = await open_reader(config.ledger)
+        try:
+            shelf = None if url is None else open_shelf(url)
+            watch = ArchiveWatch(reader, shelf)
+            await watch.look()
+        finally:
+            await reader.close()
+    except MeterlineError as error:
+        if status is not None:
+            return []  # the sidecar reads it, and looks as well
+        return [Check("archive files", "error", f"not looked for: {error}")]
+    if watch.trouble is not None:
+        problem = found("archive_not_readable", watch.trouble)
+        return [_problem("archive files", problem)]
+    if shelf is None or not watch.n_files:
+        return []
+    detail = f"{n_of(watch.n_files, 'file')} at {shelf.place}"
+    return [Check("archive files", "ok", detail)]

@@ -28,7 +28,8 @@ one need have come yet.
 """
 LEFT: Final = (
     "edge {name} was put back to a time of which the centre's events are in its archive:"
-    " there, bring back those since then with `meterline archive restore`, and it is taken in"
+    " there, bring back the file of that time with `meterline archive restore FILE` (`meterline"
+    " archive list` has their times), and it is taken in"
 )
 COVERED_MAX: Final = 15_000  # producers of one answer, of 45 bytes: a frame has 1 MiB
 

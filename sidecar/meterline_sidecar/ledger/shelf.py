@@ -7,14 +7,16 @@ repeated by the next one, which puts the same file in the same place.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from meterline_sidecar.config.places import BUCKET
@@ -28,6 +30,9 @@ CLIENT: Final = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
 """Without TLS only where somebody names such an endpoint: no store has one by itself."""
 RETRY: Final = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
 """Soon given up: what cannot be written stays, and the next run tries again."""
+LISTED_AT_ONCE: Final = 1_000  # as many as S3 answers a request with
+
+T = TypeVar("T")
 
 
 class Shelf(Protocol):
@@ -68,6 +73,17 @@ class Shelf(Protocol):
 
         Raises:
             ArchiveFailed: it cannot be deleted.
+        """
+        ...
+
+    def sizes(self, names: Collection[str]) -> dict[str, int | None]:
+        """Return how many bytes those of some files have that are there.
+
+        ``None``: one is there and cannot be read. None is opened for that. This waits
+        for the other side: call it with ``in_thread``.
+
+        Raises:
+            ArchiveFailed: the place cannot be looked at.
         """
         ...
 
@@ -156,6 +172,26 @@ class DirectoryShelf:
                 f"{path} cannot be deleted: {error.strerror}"
             ) from error
 
+    def sizes(self, names: Collection[str]) -> dict[str, int | None]:
+        """Look at each file: others may have very many more in the directory."""
+        try:
+            os.stat(f"{self._folder}/")  # noqa: PTH116 - fails if it is no directory
+            found: dict[str, int | None] = {}
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = _readable_bytes(self._folder / name)
+        except OSError as error:
+            raise ArchiveFailed(
+                f"{error.filename} cannot be looked at: {error.strerror}"
+            ) from error
+        return found
+
+
+def _readable_bytes(path: Path) -> int | None:
+    status = path.stat()
+    is_readable = stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK)
+    return status.st_size if is_readable else None
+
 
 class BucketShelf:
     """Files in a bucket: S3 and what speaks like it, Google Cloud Storage, Azure.
@@ -189,15 +225,35 @@ class BucketShelf:
         with contextlib.suppress(FileMissing):
             await self._asked("deleted", name, lambda of: of.delete())
 
-    async def _asked(
-        self, what: str, name: str, ask: Callable[["_InBucket"], Any]
-    ) -> Any:
+    def sizes(self, names: Collection[str]) -> dict[str, int | None]:
+        """List the bucket: to ask for each file would take a request for each."""
+        self._check_package()
+        wanted = frozenset(names)
+        try:
+            return {
+                name: size
+                for name, size in _InBucket(self._url).listed()
+                if name in wanted
+            }
+        except _errors() as error:
+            raise ArchiveFailed(
+                f"{self.place} cannot be looked at: {_first_line(error)}"
+            ) from error
+
+    def _check_package(self) -> None:
         if find_spec(PACKAGE) is None:
             raise ArchiveFailed(
                 f"{self.place} is a bucket, which needs obstore: {installing('archive')}"
             )
+
+    async def _asked(
+        self, what: str, name: str, ask: Callable[["_InBucket"], Any]
+    ) -> Any:
+        self._check_package()
         try:
-            return await _beside(lambda: ask(_InBucket(self._url, name)))
+            return await asyncio.wrap_future(
+                in_thread(lambda: ask(_InBucket(self._url, name)))
+            )
         except _errors() as error:
             is_gone = isinstance(error, FileNotFoundError)
             raise (FileMissing if is_gone else ArchiveFailed)(
@@ -206,9 +262,9 @@ class BucketShelf:
 
 
 class _InBucket:
-    """One file in a bucket; every call waits for the other side."""
+    """A bucket, and one file in it; every call waits for the other side."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str = "") -> None:
         self._obstore: Any = import_module(PACKAGE)
         stores: Any = import_module(f"{PACKAGE}.store")
         self._store: Any = stores.from_url(
@@ -228,15 +284,19 @@ class _InBucket:
     def delete(self) -> None:
         self._obstore.delete(self._store, self._name)
 
+    def listed(self) -> Iterator[tuple[str, int]]:
+        for page in self._obstore.list(self._store, chunk_size=LISTED_AT_ONCE):
+            yield from ((one["path"], one["size"]) for one in page)
 
-async def _beside(ask: Callable[[], Any]) -> Any:
-    """Return what a call says that waits for the other side.
+
+def in_thread(ask: Callable[[], T]) -> Future[T]:
+    """Call what waits for the other side, and return what will be its answer.
 
     In a thread: what obstore leaves behind of its own waiting may bring down an
     interpreter that ends. In one of its own: for those of asyncio the end waits, and a
-    bucket that does not answer takes minutes.
+    bucket that does not answer, or a directory of another host, takes minutes.
     """
-    answer: Future[Any] = Future()
+    answer: Future[T] = Future()
 
     def run() -> None:
         if not answer.set_running_or_notify_cancel():
@@ -246,8 +306,8 @@ async def _beside(ask: Callable[[], Any]) -> Any:
         except Exception as error:  # noqa: BLE001 - whoever waits handles it
             answer.set_exception(error)
 
-    Thread(target=run, name="bucket", daemon=True).start()
-    return await asyncio.wrap_future(answer)
+    Thread(target=run, name="archive", daemon=True).start()
+    return answer
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -40,6 +40,7 @@ Code = Literal[
     "not_forwarded",
     "disk_low",
     "disk_full",
+    "archive_not_readable",
     "archive_not_written",
     "archive_waits",
     "backup_missing",

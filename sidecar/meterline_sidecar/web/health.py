@@ -9,6 +9,7 @@ from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.request_keys import RequestKeys
 from meterline_sidecar.ledger.archive import Archive
+from meterline_sidecar.ledger.archive_watch import ArchiveWatch
 from meterline_sidecar.ledger.backup import Receipt
 from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.problems.catalogue import found
@@ -52,7 +53,7 @@ def running_problems(
     yield from _forgotten(parts.ingest.keys, now_ms=now_ms)
     yield from _silent(silent, now_ms=now_ms)
     yield from _clock(parts, last_event_ms)
-    yield from _archive(parts.archive)
+    yield from _archive(parts.archive, parts.archive_watch)
     yield from disk_problems(disk_free_bytes, at=str(database.parent))
     if parts.clock.rehearsal is None:  # ages are real
         if parts.config.server is None:  # a server has backups of its own
@@ -118,7 +119,9 @@ def _storing(parts: Parts) -> Iterator[Found]:
         yield found("spools_of_another_ledger", parts.drain.left_alone)
 
 
-def _archive(archive: Archive) -> Iterator[Found]:
+def _archive(archive: Archive, watch: ArchiveWatch) -> Iterator[Found]:
+    if watch.trouble is not None:
+        yield found("archive_not_readable", watch.trouble)
     if archive.trouble is not None:
         text = f"events cannot leave for the archive: {archive.trouble}"
         yield found("archive_not_written", text)

@@ -32,6 +32,7 @@ from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archive import Archive
+from meterline_sidecar.ledger.archive_watch import ArchiveWatch
 from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.meters import Meter
@@ -99,6 +100,8 @@ class Parts:
     aggregator: Aggregator
     archive: Archive
     """Moves events that are old out of the ledger, and back."""
+    archive_watch: ArchiveWatch
+    """Knows which files of the archive are not where they were put."""
     raw_events: RawEvents
     """Finds raw events of edges: in the files that they wrote, and by asking them."""
     packer: Packer | None

@@ -17,7 +17,7 @@ from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.archiving import archive_of, fill_for_long
 from tests.producer import NOON_MS, Connection, batch, event
-from tests.sidecar_process import METERLINE, SidecarProcess
+from tests.sidecar_process import METERLINE, SidecarProcess, until
 
 ARCHIVE: Final = """
 [billing]
@@ -100,7 +100,16 @@ def test_old_events_leave_a_ledger_that_runs_and_come_back(tmp_path: Path) -> No
         }
         with sidecar.client() as client:
             assert f"left the ledger for {name}" in client.get("/v1/events/7").text
-        told = f"`meterline archive restore {name}` brings them back"
+            pages = [
+                client.get("/events", params={"period": "2026-11"}).text,
+                client.get(
+                    "/customers/acme/explain", params={"period": "2026-11"}
+                ).text,
+            ]
+        restore = f"meterline archive restore {name}"
+        told = f"events of this time left the ledger for {name}; `{restore}` brings them back"
+        for page in pages:
+            assert f"<code>{restore}</code> brings them back." in page
         of_november = ("explain", "acme", "--period", "2026-11")
         assert told in run(sidecar, "events", *NOVEMBER)
         assert told in run(sidecar, *of_november)
@@ -141,6 +150,53 @@ async def test_who_reads_the_ledger_reads_the_archive_unless_told_not_to(
     assert (copy[0], "events are in files of the archive" in copy[1]) == (0, True)
     for code, text in (broken, whole):
         assert (code, f"! the archive: {file.name} at " in text) == (EXIT_FOUND, True)
+
+
+def test_what_is_gone_from_the_archive_is_told_before_it_is_needed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    with SidecarProcess(
+        tmp_path,
+        meterline=METERLINE + ARCHIVE.replace("by_hand", "auto"),
+        clock="2026-11-06T12:00:05Z",
+    ) as sidecar:
+        fill(sidecar)
+        until(lambda: step(sidecar, "run")["waits"] is None)
+        (name,) = (path.name for path in folder.iterdir())
+        assert "archive_not_readable" not in codes(sidecar)
+        assert (
+            f"archive files: 1 file at {folder}" in sidecar.meterline("doctor").stdout
+        )
+        folder.rename(tmp_path / "unmounted")
+
+        by_doctor = sidecar.meterline("doctor")
+        sidecar.stop()
+        stopped = sidecar.meterline("doctor")
+        sidecar.start()
+        until(lambda: "archive_not_readable" in codes(sidecar))
+
+        (problem,) = (
+            one
+            for one in sidecar.get("/status")["problems"]
+            if one["code"] == "archive_not_readable"
+        )
+        again = sidecar.meterline("doctor")
+        ready = sidecar.meterline("archive", "list").stdout
+        with sidecar.client() as client:
+            verbose = client.get("/readyz", params={"verbose": ""})
+            metrics = client.get("/metrics").text
+    assert problem["text"] == (
+        f"{folder}/ cannot be looked at: No such file or directory; 1 file with 30"
+        f" events should be there: {name}"
+    )
+    assert "archive.url" in problem["action"]
+    for said in (by_doctor.stdout, stopped.stdout, again.stdout, ready, verbose.text):
+        assert said.count(problem["text"]) == 1
+    assert [done.returncode for done in (by_doctor, stopped, again)] == [EXIT_FOUND] * 3
+    assert verbose.status_code == 200  # events can be stored all the same
+    assert 'meterline_problems{code="archive_not_readable"' in metrics
 
 
 def test_doctor_looks_whether_old_events_can_leave(tmp_path: Path) -> None:

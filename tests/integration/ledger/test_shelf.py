@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -59,6 +60,10 @@ class _Requests(BaseHTTPRequestHandler):
         self._answer(self.bucket.status, b"")
 
     def do_GET(self) -> None:
+        folder, _, query = self.path.partition("?")
+        if "list-type=2" in query:
+            self._answer(*self._listed(folder, parse_qs(query)))
+            return
         content = self.bucket.files.get(self.path)
         self._answer(404 if content is None else 200, content or b"")
 
@@ -73,6 +78,28 @@ class _Requests(BaseHTTPRequestHandler):
         told = "".join(f"<Deleted><Key>{name}</Key></Deleted>" for name in names)
         said = f"<DeleteResult>{told}</DeleteResult>"
         self._answer(self.bucket.status, said.encode())
+
+    def _listed(self, folder: str, asked: dict[str, list[str]]) -> tuple[int, bytes]:
+        """Return a page of two of the files of a bucket, as S3 lists them."""
+        begin = asked.get("continuation-token", [""])[0]
+        sizes = {
+            path.removeprefix(f"{folder}/"): len(content)
+            for path, content in sorted(self.bucket.files.items())
+        }
+        keys = [key for key in sizes if key.startswith(asked["prefix"][0])]
+        behind = [key for key in keys if key > begin]
+        page, rest = behind[:2], behind[2:]
+        told = "".join(
+            f"<Contents><Key>{key}</Key><Size>{sizes[key]}</Size>"
+            "<LastModified>2026-11-06T12:00:00Z</LastModified></Contents>"
+            for key in page
+        )
+        if rest:
+            told += f"<NextContinuationToken>{page[-1]}</NextContinuationToken>"
+        return (
+            self.bucket.status,
+            f"<ListBucketResult>{told}</ListBucketResult>".encode(),
+        )
 
     def _answer(self, status: int, content: bytes) -> None:
         self.bucket.asked.append((self.command, self.headers["Authorization"][:16]))
@@ -195,6 +222,29 @@ async def test_what_is_not_in_a_bucket_is_told(bucket: Bucket) -> None:
         await open_shelf("s3://cold").get("gone")
 
 
+async def test_a_bucket_says_which_files_are_there_and_how_large(
+    bucket: Bucket,
+) -> None:
+    shelf = open_shelf("s3://cold/ledger")
+    names = [f"file-{i}" for i in range(5)]
+    for i, name in enumerate(names):
+        await shelf.put(name, b"." * i)
+    await open_shelf("s3://cold/ledger-2").put("another", b"1")
+
+    found = await asyncio.to_thread(shelf.sizes, [*names[1:], "gone", "another"])
+
+    assert found == {"file-1": 1, "file-2": 2, "file-3": 3, "file-4": 4}
+
+
+async def test_a_bucket_that_lists_nothing_to_us_says_why(bucket: Bucket) -> None:
+    bucket.status = 403
+
+    with pytest.raises(
+        ArchiveFailed, match=r"s3://cold/ledger cannot be looked at: .*403 Forbidden"
+    ):
+        await asyncio.to_thread(open_shelf("s3://cold/ledger").sizes, ["name"])
+
+
 async def test_what_is_deleted_is_gone_and_may_be_deleted_again(
     bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -227,6 +277,8 @@ async def test_without_the_extra_a_bucket_says_what_to_install(
 
     with pytest.raises(ArchiveFailed, match=r"meterline\[sidecar,archive\]"):
         await open_shelf("s3://cold").get("name")
+    with pytest.raises(ArchiveFailed, match=r"meterline\[sidecar,archive\]"):
+        open_shelf("s3://cold").sizes(["name"])
 
 
 def test_a_path_is_a_directory_and_a_url_a_bucket() -> None:

@@ -68,7 +68,7 @@ def list_files(config_path: Path | None, url: str | None, is_json: bool) -> None
         f" {last.place or '(archive.url is not set)'}; events stay in the ledger for"
         f" {last.retention or 'ever'}"
     )
-    for text in (last.waits, last.trouble):
+    for text in (last.waits, last.trouble, last.unreadable):
         if text is not None:
             click.secho(f"! {text}", fg="yellow")
 

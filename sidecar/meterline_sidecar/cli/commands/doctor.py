@@ -14,7 +14,7 @@ from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.daemon.doctor import Check, Verdict, examine
+from meterline_sidecar.daemon.doctor import Check, Verdict, examine, examine_archive
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store.open import open_reader
 from meterline_sidecar.web.answers.status import Status
@@ -33,7 +33,7 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
     """Look for anything that could be wrong, and say what to do about it.
 
     Checks the sidecar, its files and their modes, the disk, the clock, SQLite, spools,
-    gaps and backups. Exits with 3 while anything needs a person: a warning or an error.
+    gaps, backups and the files of the archive. Exits with 3 while anything needs a person: a warning or an error.
     docs/problems.md explains each code.
     """
     config = read_config(config_path)
@@ -41,6 +41,7 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
     checks = examine(config, clock=SystemClock(), status=status)
     if status is None:  # nobody who has it open says how it is
         checks += asyncio.run(_ledger(config))
+    checks += asyncio.run(examine_archive(config, status))
     if is_json:
         show_json(checks)
     else:

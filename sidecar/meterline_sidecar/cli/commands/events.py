@@ -13,7 +13,7 @@ from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.web.answers.archive import EdgeFiled
+from meterline_sidecar.web.answers.archive import EdgeFiled, left_for
 from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage, Untold
 from meterline_sidecar.web.answers.events import EventPage, ShownEvent
 from meterline_sidecar.web.answers.status import Status
@@ -94,10 +94,7 @@ def command(
     else:
         click.echo(f"none after event {after}" if after else "no such event")
     if archived:
-        click.echo(
-            f"\nolder ones of this time left the ledger for {', '.join(archived)};"
-            f" `meterline archive restore {archived[0]}` brings them back"
-        )
+        click.echo(f"\n{left_for(archived)}")
     tell_filed(edges)
     if at is not None:
         click.echo(f"\nthere are more: --after {at}, or a larger --limit")

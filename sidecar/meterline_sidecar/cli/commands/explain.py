@@ -27,6 +27,7 @@ from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.decimals import readable
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.web.answers.archive import left_for
 from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage, Untold
 from meterline_sidecar.web.answers.explain import (
     ExplainedLine,
@@ -177,15 +178,7 @@ def _export(
         tell_filed(page.edges, err=True)
     archived = page.archived if isinstance(page, LineEventPage) else ()
     if archived:
-        click.echo(f"{_left_for(archived)}, and they are listed", err=True)
-
-
-def _left_for(files: tuple[str, ...]) -> str:
-    """Say where events are, and how they come back: with the oldest file, all do."""
-    return (
-        f"events of this time left for {', '.join(files)}: `meterline archive restore"
-        f" {files[0]}` brings them back"
-    )
+        click.echo(f"{left_for(archived)}, and they are listed", err=True)
 
 
 def _cell(value: object) -> object:
@@ -308,7 +301,7 @@ def _tell_events(answer: Explanation) -> None:
         first = "archived" if events.first is None else events.first
         click.echo(f"events {first} to {events.last}; all of them: {events.list}")
     if events.archived:
-        click.echo(_left_for(events.archived))
+        click.echo(left_for(events.archived))
     tell_filed(events.edges)
     if answer.proof is not None:
         proof = answer.proof

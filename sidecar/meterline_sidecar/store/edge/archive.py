@@ -54,6 +54,14 @@ class Sums(NamedTuple):
     file_bytes: int
 
 
+class Kept(NamedTuple):
+    """A file as it was written: what it should be found by."""
+
+    file: str
+    file_bytes: int
+    events: int
+
+
 MOVE: Final = Columns(NewMove._fields)
 SELECT: Final = (
     f"SELECT m.id, {', '.join(f'm.{name}' for name in MOVE.names)} FROM archive_moves m"  # noqa: S608 - names
@@ -101,6 +109,16 @@ async def files(tx: Tx, *, after_batch: int = 0, limit: int = 1 << 62) -> list[N
         (after_batch, limit),
     )
     return [_move(row).what for row in rows]
+
+
+async def kept(tx: Tx, *, limit: int) -> list[Kept]:
+    """Return the files that hold what is away, those of the newest events first."""
+    rows = await tx.fetch_all(
+        "SELECT m.file, m.file_bytes, m.events FROM archive_moves m"  # noqa: S608 - our own words
+        f" WHERE{IS_AWAY} ORDER BY m.first_batch_id DESC LIMIT ?",
+        (limit,),
+    )
+    return [Kept(*row) for row in rows]
 
 
 async def came_back(tx: Tx, file: str) -> bool:

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
-from meterline_sidecar.store.edge.archive import NewMove
+from meterline_sidecar.store.edge.archive import Kept, NewMove
 from meterline_sidecar.store.port import Row, Tx
 
 OWN: Final = 0
@@ -179,6 +179,16 @@ async def files_of(tx: Tx, edge_id: int) -> list[EdgeFile]:
         (edge_id,),
     )
     return [_file(row) for row in rows]
+
+
+async def kept(tx: Tx, *, limit: int) -> list[Kept]:
+    """Return those of all edges, the newest first."""
+    rows = await tx.fetch_all(
+        "SELECT f.file, f.file_bytes, f.events FROM edge_files f"  # noqa: S608 - our own words
+        f" WHERE{IS_NEWEST} ORDER BY f.id DESC LIMIT ?",
+        (limit,),
+    )
+    return [Kept(*row) for row in rows]
 
 
 async def sums(tx: Tx) -> dict[int, Sums]:

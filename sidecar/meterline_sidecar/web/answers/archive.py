@@ -1,5 +1,7 @@
 """What the API answers about the archive."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -41,6 +43,8 @@ class Archive(msgspec.Struct, frozen=True, kw_only=True):
     """Why a file cannot be written."""
     edge_files: int = 0
     """How many files of edges are noted; at an edge, its own."""
+    unreadable: str | None = None
+    """Which files are not where they were put, as it was found last."""
 
 
 class ArchiveStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,3 +68,15 @@ class EdgeFiled(msgspec.Struct, frozen=True, kw_only=True):
     filed_to: str | None
     """When the last was stored there that is in a file; what came later is only there.
     ``null``: so is all of it."""
+
+
+def left_for(files: Sequence[str]) -> str:
+    """Return in words where events of a time are, and how they come back.
+
+    Args:
+        files: those that hold them, the oldest first: with it all newer ones come back.
+    """
+    return (
+        f"events of this time left the ledger for {', '.join(files)};"
+        f" `meterline archive restore {files[0]}` brings them back"
+    )

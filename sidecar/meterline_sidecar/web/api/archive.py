@@ -57,6 +57,7 @@ async def read_archive(parts: Parts, query: ArchiveQuery) -> Archive:
         waits=archive.waits,
         trouble=archive.trouble or (None if filing is None else filing.files.trouble),
         edge_files=sum(one.files for one in files_of_edges.values()),
+        unreadable=parts.archive_watch.trouble,
     )
 
 

@@ -87,7 +87,7 @@ async def get_event(parts: Parts, query: EventQuery) -> WholeEvent:
     if file is not None:
         raise NoSuchThing(
             f"event {query.event} left the ledger for {file.file}; `meterline archive"
-            f" restore {file.file}` brings it back"
+            f" restore {file.file}` brings it back, with all that is newer"
         )
     if found is None:
         raise NoSuchThing(

@@ -338,6 +338,9 @@ def _checks(state: Status) -> Iterable[str]:
         state.events.lost == 0,
         f"apps: {state.producers.connected} connected, {lost} lost",
     )
+    for problem in state.problems:
+        if problem.code in ("archive_not_readable", "archive_not_written"):
+            yield line(False, f"archive: {problem.text}")
     for job in state.schedule:
         yield line(job.failures == 0, f"job {job.job}: {job.error or 'ok'}")
 

@@ -28,6 +28,7 @@ from meterline_sidecar.local import local_money, local_number
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.printable import unreversed
 from meterline_sidecar.usage.counted import Counted, counted_now
+from meterline_sidecar.web.answers.archive import left_for
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.rights import is_portal
 from meterline_sidecar.web.static import url_of
@@ -240,6 +241,7 @@ def environment() -> jinja2.Environment:
         "static": url_of,
         "version": meterline.__version__,
         "age": age,
+        "left_for": left_for,
     }
     made.globals.update(shared)
     return made
