@@ -31,13 +31,14 @@ DOCUMENTS: Final = "documents"
 TOTAL_COLUMNS: Final = (
     *("document", "kind", "customer", "customer_name", "period", "issued", "due"),
     *("currency", "net", "tax", "total", "adjustments", "amount", "credits"),
-    "adjustments_tax",
+    *("adjustments_tax", *sheet.ABOUT_INVOICE),
 )
 """``total`` is net with tax, less what credits paid; ``amount`` is that with adjustments:
 what is due by the document. They only ever get more, at the end."""
 TAX_COLUMNS: Final = (
     *("document", "kind", "customer", "customer_name", "period", "issued", "due"),
     *("currency", "tax", "percent", "base", "amount"),
+    *sheet.ABOUT_INVOICE,
 )
 """A tax of a document with its adjustments: what it is taken of, and what it comes to."""
 ZERO: Final = Decimal(0)

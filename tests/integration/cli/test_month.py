@@ -1,6 +1,7 @@
 """The month's tables for an accountant: they add up to what the ledger says."""
 
 import csv
+import io
 import os
 import sqlite3
 from collections import defaultdict
@@ -194,3 +195,85 @@ def test_rows_of_focus_keep_its_rules(sidecar: LiveSidecar, tmp_path: Path) -> N
         assert row["BillingAccountId"] in BUYERS
     assert {(r["BillingPeriodStart"], r["BillingPeriodEnd"]) for r in rows} == {SPAN}
     assert any(row["ChargeClass"] for row in later)
+
+
+def test_what_is_void_and_invoiced_again_counts_once_and_each_file_says_so(
+    tmp_path: Path,
+) -> None:
+    with LiveSidecar(
+        tmp_path,
+        meterline=METERS + customers() + SELLER,
+        pricing=PRICING,
+        clock="2026-11-02T12:00:00Z",
+    ) as sidecar:
+        use(sidecar, "2026-10-10T00:00:00Z", 150, counted=0)
+        close(sidecar, "2026-10")
+        export(sidecar, tmp_path, "2026-10")
+        before = read(tmp_path / TOTALS)
+        name = next(iter(BUYERS))
+        (void,) = (row["document"] for row in before if row["customer"] == name)
+        with sidecar.client() as client:
+            for step, body in (("credit", {"amount": "1"}), ("void", {})):
+                client.post(
+                    f"/v1/invoices/{void}/{step}", json={"reason": "wrong", **body}
+                ).raise_for_status()
+            client.post(
+                f"/v1/customers/{name}/invoice/finalize?period=2026-10"
+            ).raise_for_status()
+        with Client(sidecar.url) as reader:
+            export_month(reader, tmp_path, period="2026-10", documents="html")
+        listed = sidecar.meterline("invoices", "--customer", name, "--csv", "-").stdout
+        told = sidecar.meterline(
+            "invoices", "--customer", name, "--kind", "invoice"
+        ).stdout
+        whole = sidecar.meterline("invoices", "--customer", name).stdout
+
+    def sums(rows: list[dict[str, str]], amount: str, state: str) -> dict[str, Decimal]:
+        found: dict[str, Decimal] = defaultdict(Decimal)
+        for row in rows:
+            if row.get("row") != "charge":
+                found[row[state]] += Decimal(row[amount])
+        return found
+
+    (number,) = {row["document"] for row in read(tmp_path / TOTALS)} - {
+        *(row["document"] for row in before),
+        *("CN-0001", "CN-0002"),
+    }
+    due = sum(Decimal(row["amount"]) for row in before if row["customer"] == name)
+    notes = "CN-0001 CN-0002"
+    totals = [row for row in read(tmp_path / TOTALS) if row["customer"] == name]
+    lines = [row for row in read(tmp_path / LINES) if row["customer"] == name]
+    taxes = [row for row in read(tmp_path / TAXES) if row["customer"] == name]
+    in_focus = [
+        row for row in read(tmp_path / FOCUS) if row["BillingAccountId"] == name
+    ]
+    of_list = list(csv.DictReader(io.StringIO(listed)))
+    for rows in (totals, lines, of_list):
+        assert sums(rows, "amount", "invoice_state") == {"void": 0, "final": due}
+    assert sums(taxes, "amount", "invoice_state")["void"] == 0
+    assert sums(in_focus, "BilledCost", "x_InvoiceState") == {"void": 0, "final": due}
+    assert {
+        (row["document"], row["invoice"], row["invoice_state"]) for row in totals
+    } == {
+        (number, number, "final"),
+        (void, void, "void"),
+        ("CN-0001", void, "void"),
+        ("CN-0002", void, "void"),
+    }
+    assert {
+        (row["document"], row["credit_notes"]) for row in lines if row["credit_notes"]
+    } == {(void, notes)}
+    assert {
+        (row["InvoiceId"], row["x_OriginalInvoiceId"], row["x_CreditNoteIds"])
+        for row in in_focus
+    } == {
+        (number, number, ""),
+        (void, void, notes),
+        ("CN-0001", void, ""),
+        ("CN-0002", void, ""),
+    }
+    assert {(row["number"], row["invoice"]) for row in of_list} == {
+        (row["document"], row["invoice"]) for row in totals
+    }
+    assert "is on void invoices, without all of the credit notes" in told
+    assert "void invoices" not in whole

@@ -27,7 +27,7 @@ PER_PAGE: Final = 200
 COLUMNS: Final = (
     *("number", "kind", "customer", "customer_name", "period", "issued", "due"),
     *("state", "overdue", "currency", "net", "tax", "credits", "adjustments"),
-    *("amount", "left", "stripe_state", "stripe_id"),
+    *("amount", "left", "stripe_state", "stripe_id", "invoice", "invoice_state"),
 )
 """They only ever get more, at the end."""
 AT_STRIPE: Final = {
@@ -159,9 +159,12 @@ def _tell_totals(found: list[DocumentEntry]) -> None:
     amounts: dict[str, Decimal] = {}
     left: dict[str, Decimal] = {}
     theirs: dict[str, Decimal] = {}
+    void: dict[str, Decimal] = {}
     for one in found:
         for part in _parts(one):
             amounts[part.currency] = amounts.get(part.currency, ZERO) + part.amount
+            if one.invoice_state == "void":
+                void[part.currency] = void.get(part.currency, ZERO) + part.amount
         for owed in one.left if one.state != "void" else ():
             heap = theirs if owed.amount < 0 else left
             if owed.amount < 0 or one.state in ("final", "sent"):
@@ -171,6 +174,11 @@ def _tell_totals(found: list[DocumentEntry]) -> None:
         unpaid = money(left.get(currency, ZERO), currency)
         back = theirs.get(currency, ZERO)
         more = f", {money(-back, currency)} in customers' favour" if back else ""
+        if taken_back := void.get(currency, ZERO):
+            more += (
+                f"; {money(taken_back, currency)} of it is on void invoices, without all"
+                " of the credit notes that took them back"
+            )
         click.echo(f"{money(amount, currency)} in all, {unpaid} left to pay{more}")
 
 
@@ -218,6 +226,8 @@ def _write(file: TextIO, found: list[DocumentEntry]) -> None:
                 "issued": one.issued,
                 "due": one.due or "",
                 "state": one.state or "",
+                "invoice": csv_cell(one.invoice),
+                "invoice_state": one.invoice_state,
                 "overdue": "yes" if one.is_overdue else "",
                 "currency": part.currency,
                 "amount": f"{part.amount:f}",

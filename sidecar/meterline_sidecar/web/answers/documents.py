@@ -61,6 +61,10 @@ class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
     """``None`` of a credit note, and of an invoice that is older than documents."""
     state: State | None
     """Of an invoice; ``null`` of a credit note."""
+    invoice: str
+    """The number of the invoice that it is, or that it credits."""
+    invoice_state: State
+    """Of that invoice: ``void`` also of the credit notes that took it back."""
     is_overdue: bool
     """Whether an invoice should be paid by now, and is not."""
     left: tuple[ShownOwed, ...]
@@ -159,8 +163,6 @@ class DocumentAnswer(DocumentEntry, frozen=True, kw_only=True):
     span: ShownPeriod
     first_day: date
     last_day: date
-    invoice: str
-    """The number of the invoice that it is, or that it credits."""
     credit_notes: tuple[str, ...]
     """The numbers of those to this invoice."""
     reason: str

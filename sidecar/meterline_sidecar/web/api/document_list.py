@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -11,11 +11,16 @@ from msgspec.structs import replace
 
 from meterline_sidecar.billing.breakdown import Breakdown
 from meterline_sidecar.billing.collection import UNPAID, Owing, owing_of
-from meterline_sidecar.billing.documents import Document, day_of, document_of
+from meterline_sidecar.billing.documents import (
+    Document,
+    day_of,
+    document_of,
+    number_text,
+)
 from meterline_sidecar.billing.statement import Owed, breakdowns_of_finals
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.store import documents as store
-from meterline_sidecar.store import stripe_calls
+from meterline_sidecar.store import invoice_states, stripe_calls
 from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.store.port import Tx
@@ -80,12 +85,14 @@ async def list_documents(parts: Parts, query: DocumentsQuery) -> DocumentPage:
         finals = [one.row.invoice_id for one in found if one.row.kind == "invoice"]
         made = await breakdowns_of_finals(tx, finals)
         at_stripe = await stripe_of(tx, finals)
+        invoices = await invoices_of(tx, [one.row.invoice_id for one in found])
     return DocumentPage(
         documents=[
             DocumentEntry(
                 **entry_of(
                     parts,
                     one,
+                    invoice=invoices[one.row.invoice_id],
                     owing=owing.get(one.row.invoice_id),
                     made=made.get(one.row.invoice_id, ()),
                     at_stripe=at_stripe.get(one.row.invoice_id),
@@ -134,11 +141,31 @@ async def _page(
         before = rows[-1].id
 
 
+class OfInvoice(NamedTuple):
+    """What a document and the credit notes to it share."""
+
+    number: str
+    state: State
+
+
+async def invoices_of(tx: Tx, invoice_ids: Sequence[int]) -> dict[int, OfInvoice]:
+    """Return the numbers of final invoices, and what became of them."""
+    states = await invoice_states.newest_states(tx, invoice_ids)
+    return {
+        row.invoice_id: OfInvoice(
+            number_text(row.series, row.number), states.get(row.invoice_id, "final")
+        )
+        for row in await store.of_invoices(tx, invoice_ids)
+        if row.kind == "invoice"
+    }
+
+
 def entry_of(
     parts: Parts,
     found: Document,
     *,
     name: str = "",
+    invoice: OfInvoice,
     owing: Owing | None,
     made: Iterable[Breakdown],
     at_stripe: DocumentAtStripe | None,
@@ -147,6 +174,7 @@ def entry_of(
 
     Args:
         name: of the customer, where the document is older than what it says of them.
+        invoice: the one that it is, or that it credits.
         owing: how the invoice stands; it is not said of a credit note.
         made: what an invoice is made of, by currency; a credit note says it itself.
         at_stripe: how far Stripe is told of the invoice.
@@ -169,6 +197,8 @@ def entry_of(
         "issued": found.issued,
         "due": said.due,
         "state": None if owing is None else owing.state,
+        "invoice": invoice.number,
+        "invoice_state": invoice.state,
         "is_overdue": owing is not None and owing.is_overdue,
         "left": shown_owed(Owed(n, currency) for currency, n in left.items()),
         "breakdown": tuple(map(shown_breakdown, made)),

@@ -43,7 +43,7 @@ from meterline_sidecar.web.answers.documents import (
     ShownParty,
 )
 from meterline_sidecar.web.answers.usage import ShownGroup
-from meterline_sidecar.web.api.document_list import entry_of, stripe_of
+from meterline_sidecar.web.api.document_list import entry_of, invoices_of, stripe_of
 from meterline_sidecar.web.api.invoices import shown_adjustments
 from meterline_sidecar.web.api.usage import shown_period
 from meterline_sidecar.web.daily import days_of, read_daily
@@ -87,7 +87,6 @@ async def read_document(
     statement, period = await final_of(tx, found.row.invoice_id)
     related = await store.of_invoice(tx, found.row.invoice_id)
     notes = [one for one in related if one.kind == "credit_note"]
-    (invoice,) = (one for one in related if one.kind == "invoice")
     is_invoice = found.row.kind == "invoice"
     names = Names(said.meters) if said.meters else parts.config.names
     appendix = None
@@ -95,10 +94,12 @@ async def read_document(
         appendix = await _appendix(parts, tx, at, statement, period, names)
     owing = await owing_of(tx, [found], now_ms=parts.clock.now_ms())
     at_stripe = await stripe_of(tx, [found.row.invoice_id])
+    invoices = await invoices_of(tx, [found.row.invoice_id])
     entry = entry_of(
         parts,
         found,
         name=statement.customer_name,
+        invoice=invoices[found.row.invoice_id],
         owing=owing.get(found.row.invoice_id),
         made=breakdowns_of(statement).values(),
         at_stripe=at_stripe.get(found.row.invoice_id),
@@ -113,7 +114,6 @@ async def read_document(
         span=shown_period(period, said.time_zone),
         first_day=day_of(period.start, said.time_zone),
         last_day=day_of(period.end - 1, said.time_zone),
-        invoice=number_text(invoice.series, invoice.number),
         credit_notes=tuple(number_text(one.series, one.number) for one in notes)
         if is_invoice
         else (),

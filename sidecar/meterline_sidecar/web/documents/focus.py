@@ -24,7 +24,10 @@ COLUMNS: Final = (
     *("ConsumedQuantity", "ConsumedUnit", "ContractedCost", "EffectiveCost"),
     *("InvoiceId", "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit"),
     *("ProviderName", "PublisherName", "ServiceCategory", "ServiceName"),
+    *("x_OriginalInvoiceId", "x_InvoiceState", "x_CreditNoteIds"),
 )
+"""They only ever get more, at the end. FOCUS has no column for what became of an invoice;
+those of a provider's own begin with ``x_``."""
 AMOUNT: Final = ("BillingCurrency", "BilledCost")
 """The columns by which rows add up."""
 CATEGORIES: Final[Mapping[Kind, str]] = {
@@ -103,6 +106,9 @@ def _row(shown: DocumentAnswer, cost: Decimal, currency: str, more: Row) -> Row:
         "InvoiceId": csv_cell(shown.number),
         "ServiceCategory": "Other",
         "ServiceName": csv_cell(plan or seller),
+        "x_OriginalInvoiceId": csv_cell(shown.invoice),
+        "x_InvoiceState": shown.invoice_state,
+        "x_CreditNoteIds": csv_cell(" ".join(shown.credit_notes)),
         **more,
     }
 

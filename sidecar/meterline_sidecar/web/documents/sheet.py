@@ -12,10 +12,14 @@ from meterline_sidecar.web.answers.documents import DocumentAnswer, DocumentLine
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
 from meterline_sidecar.web.answers.money import ShownTax
 
+ABOUT_INVOICE: Final = ("invoice", "invoice_state", "credit_notes")
+"""The invoice that a document is or credits, what became of it, and what credits it: of
+one that is void and was invoiced again, with its credit notes, nothing is left to count."""
 COLUMNS: Final = (
     *("document", "kind", "customer", "customer_name", "period", "issued", "due"),
     *("row", "line", "adjusts", "meter", "unit", "tier", "quantity", "unit_amount"),
     *("amount", "currency", "explanation"),
+    *ABOUT_INVOICE,
 )
 """They only ever get more, at the end."""
 CREDITS: Final = "Paid by credits"
@@ -51,7 +55,7 @@ def rows_of(shown: DocumentAnswer) -> list[Row]:
 
 
 def about_of(shown: DocumentAnswer) -> Row:
-    """Return what each row about a document begins with."""
+    """Return what each row about a document has."""
     return {
         "document": csv_cell(shown.number),
         "kind": shown.kind,
@@ -60,6 +64,9 @@ def about_of(shown: DocumentAnswer) -> Row:
         "period": shown.period,
         "issued": shown.issued,
         "due": "" if shown.due is None else shown.due,
+        "invoice": csv_cell(shown.invoice),
+        "invoice_state": shown.invoice_state,
+        "credit_notes": csv_cell(" ".join(shown.credit_notes)),
     }
 
 
