@@ -91,6 +91,26 @@ async def test_a_lease_that_is_over_is_the_next_ones(
     assert (await one.turn(ONE, lease_s=LONG_S)).life == TWO.life
 
 
+async def test_who_had_the_seat_of_one_that_was_killed_need_not_wait_for_its_lease(
+    ledgers: tuple[Ledger, Ledger],
+) -> None:
+    one, two = map(lease_of, ledgers)
+    killed = ONE._replace(life="here-1", seat="here-")
+    await one.turn(killed, lease_s=LONG_S)
+
+    for other in (TWO, TWO._replace(life="there-1", seat="there-")):
+        await two.give_up(other)
+        assert (await two.turn(other, lease_s=LONG_S)).life == killed.life
+    again = killed._replace(life="here-2")
+    await two.give_up(again)
+    turn = await two.turn(again, lease_s=LONG_S)
+
+    assert (turn.fence, turn.life) == (2, again.life)
+    with fenced(1), pytest.raises(LeaseLost, match="election 1 is over"):
+        async with ledgers[0].transaction() as tx:
+            await facts.put_fact(tx, "told", "by one")
+
+
 async def test_of_many_that_want_it_at_once_one_gets_it(
     ledgers: tuple[Ledger, Ledger],
 ) -> None:

@@ -2,8 +2,11 @@
 
 import os
 import secrets
+import socket
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from meterline_sidecar.access.tokens import TokenFile
@@ -11,6 +14,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.alike import digests
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.door import Door, credentials_of
 from meterline_sidecar.fleet.edges import Edges
@@ -44,13 +48,28 @@ OnFatal = Callable[[BaseException], None]
 
 
 def open_leading(config: Config, ledger: Ledger) -> Leading:
-    """Return what says whether this process leads; entered, it does or it follows."""
+    """Return what says whether this process leads; entered, it does or it follows.
+
+    It holds the lock of the files beside the ledger: so nobody else has its seat.
+    """
+    seat = _seat(LedgerFiles(config.sidecar.database).lock)
     me = Candidate(
-        life=secrets.token_hex(16),
+        life=f"{seat}{secrets.token_hex(16)}",
         name=f"{config.centre.own_name} (process {os.getpid()})",
         files=digests(config),
+        seat=seat,
     )
     return Leading(ledger.lease, me, lease_s=config.centre.lease_s)
+
+
+def _seat(lock: Path) -> str:
+    """Return what names a lock of this host; the file stays when a process ends."""
+    try:
+        inode = lock.stat().st_ino
+    except OSError:
+        return ""  # of nobody: it waits for a lease as any other centre
+    place = f"{socket.gethostname()}\0{os.path.realpath(lock)}\0{inode}"
+    return f"{sha256(place.encode()).hexdigest()[:16]}-"
 
 
 class Fleet(NamedTuple):

@@ -91,6 +91,9 @@ class Leading:
             DatabaseGone: the database did not answer.
         """
         if self._lease is not None:
+            # Whoever was killed here would else lead until its lease is over. Only now:
+            # if two hosts have one seat by mistake, they take turns at starts alone.
+            await self._lease.give_up(self.me)
             await self._look(self._lease)
             self._led = None if self.turn is None else self.turn.fence
             self._keeping = asyncio.create_task(self._keep(self._lease))

@@ -122,11 +122,17 @@ class Candidate(NamedTuple):
     """A process that would lead."""
 
     life: str
-    """Of this process: 128 random bits."""
+    """Of this process, and of no other: its seat, if it has one, and random bits."""
     name: str
     """What people call it: its host, and its process."""
     files: str = ""
     """What tells its files from those of others."""
+    seat: str = ""
+    """What one process has at a time: who has it after another knows that one is over."""
+
+    def follows(self, life: str) -> bool:
+        """Say whether this is a process that had the same seat before."""
+        return bool(self.seat) and life != self.life and life.startswith(self.seat)
 
 
 class Turn(NamedTuple):
@@ -155,7 +161,7 @@ class Lease(Protocol):
         ...
 
     async def give_up(self, me: Candidate) -> None:
-        """Let another one lead at once, if we do.
+        """Let another one lead at once, if we do, or who had our seat before.
 
         Raises:
             DatabaseGone: the database did not answer.

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.clock import FakeClock
+from tests.fleet import Fleet
 from tests.integration.fleet.conftest import Host, World
 from tests.integration.fleet.test_centre import BY_HAND, DECEMBER_MS
 from tests.patience import PATIENCE_S
@@ -147,3 +148,18 @@ async def test_edges_send_to_a_centre_on_postgresql(world: World) -> None:
             while await centre.rows("SELECT count(*) FROM events") != [(40,)]:
                 await asyncio.sleep(0.02)
         assert await centre.rows("SELECT producer FROM producers") == [(PRODUCER,)]
+
+
+def test_a_centre_that_was_killed_leads_as_soon_as_it_is_back(tmp_path: Path) -> None:
+    if programs(15) is None:
+        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    server = shared(15)
+    with Fleet(tmp_path, database=server.url(server.create())) as fleet:
+        centre = fleet.centre
+        first = centre.get("/status")["leader"]
+        centre.kill()
+        centre.start()
+        second = centre.get("/status")["leader"]
+
+    assert (first["is_here"], second["is_here"]) == (True, True)
+    assert second["election"] == first["election"] + 1

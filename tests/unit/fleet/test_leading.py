@@ -34,7 +34,7 @@ class Row:
         return Turn(self.fence, self.life, self.name, me.files, 0, int(lease_s * 1000))
 
     async def give_up(self, me: Candidate) -> None:
-        if self.life == me.life:
+        if self.life == me.life or me.follows(self.life):
             self.life = ""
 
     def elect(self, who: Candidate) -> None:
@@ -147,6 +147,33 @@ async def test_a_job_whose_transaction_is_refused_ends_and_so_does_leading() -> 
         await leading.only(late)()
 
         assert not leading.is_leader
+
+
+async def test_who_was_killed_and_starts_again_leads_at_once() -> None:
+    row = Row()
+    row.elect(Candidate("here-1", "one (process 1)", seat="here-"))
+    me = Candidate("here-2", "one (process 2)", seat="here-")
+
+    async with Leading(row, me, lease_s=LEASE_S) as leading:
+        assert leading.is_leader
+        # As by a mistake: it is let lead, until its lease is over.
+        row.elect(Candidate("here-3", "two (process 3)", seat="here-"))
+        await row.until_asked()
+        await row.until_asked()
+        assert not leading.is_leader
+    assert row.life == "here-3"
+
+
+@pytest.mark.parametrize("seat", ["here-", ""])
+async def test_who_starts_elsewhere_waits_for_the_lease(seat: str) -> None:
+    row = Row()
+    row.elect(Candidate("there-1", "two (process 1)", seat="there-"))
+
+    async with Leading(
+        row, Candidate(f"{seat}2", "one (process 2)", seat=seat), lease_s=LEASE_S
+    ) as leading:
+        assert not leading.is_leader
+    assert row.life == "there-1"
 
 
 async def test_an_error_of_a_job_is_the_jobs() -> None:

@@ -67,8 +67,9 @@ class PostgresLease:
             await self._line.leave()
 
     async def give_up(self, me: Candidate) -> None:
-        """Let another one lead at once, if we do."""
-        await self._do(BEGIN, GIVE_UP, me.life)
+        """Let another one lead at once, if we do. See ``Lease.give_up``."""
+        leads = (await self._look()).life
+        await self._do(BEGIN, GIVE_UP, leads if me.follows(leads) else me.life)
 
     async def close(self) -> None:
         """Close the connection."""
