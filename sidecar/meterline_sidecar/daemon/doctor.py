@@ -296,8 +296,9 @@ async def examine_archive(config: Config, status: Status | None) -> list[Check]:
     url = config.archive.url
     if _told(status, "archive_not_readable"):
         return []
-    if status is not None and url is not None and BUCKET in url:
-        return []  # the sidecar has the keys of the bucket, and this user need not
+    is_bucket = url is not None and BUCKET in url
+    if status is not None and (is_bucket or not _is_its_user(config)):
+        return []  # the sidecar can read them, and this user need not
     if config.server is None and not config.sidecar.database.exists():
         return []
     try:
@@ -319,3 +320,12 @@ async def examine_archive(config: Config, status: Status | None) -> list[Check]:
         return []
     detail = f"{n_of(watch.n_files, 'file')} at {shelf.place}"
     return [Check("archive files", "ok", detail)]
+
+
+def _is_its_user(config: Config) -> bool:
+    """Say whether this user can read whatever the sidecar's user can."""
+    try:
+        owner = LedgerFiles(config.sidecar.database).key.stat().st_uid
+    except OSError:
+        return False
+    return os.geteuid() in (0, owner)

@@ -46,6 +46,7 @@ from meterline_sidecar.store.port import Candidate, Lease, Turn
 LEASE_S: Final = 15.0
 KEPT_PART: Final = 0.27
 """After which part of a lease it is kept: every 4 s of 15."""
+PAUSE_S_MIN: Final = 0.1
 WAIT_PART: Final = 0.5
 """How long the database may take to answer, as a part of a lease."""
 
@@ -217,7 +218,7 @@ class Leading:
     async def _keep(self, lease: Lease) -> None:
         """Look who leads again and again, until cancelled."""
         while True:
-            await asyncio.sleep(self._lease_s * KEPT_PART)
+            await asyncio.sleep(self._pause_s())
             try:
                 async with asyncio.timeout(self._lease_s * WAIT_PART):
                     await self._look(lease)
@@ -227,6 +228,13 @@ class Leading:
                 if self.trouble is None:
                     log.warning("it is not known which centre leads: %s", why)
                 self.trouble = why
+
+    def _pause_s(self) -> float:
+        """Return how long until the next look: no longer than another one's lease."""
+        usual_s = self._lease_s * KEPT_PART
+        if self.turn is None or self.is_leader or self.trouble is not None:
+            return usual_s
+        return min(usual_s, max(self.turn.left_ms / 1_000, PAUSE_S_MIN))
 
     async def _look(self, lease: Lease) -> None:
         begun_s = _now_s()

@@ -1,10 +1,13 @@
 """A sidecar that runs, and events that leave its ledger and come back."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
+import pytest
 from click.testing import CliRunner
 
 from meterline_sidecar.cli.commands.archive import command as archive
@@ -12,7 +15,8 @@ from meterline_sidecar.cli.commands.backup import command as backup
 from meterline_sidecar.cli.commands.verify import command as verify
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.config.read import read_config
-from meterline_sidecar.daemon.doctor import Check, examine
+from meterline_sidecar.daemon.doctor import Check, examine, examine_archive
+from meterline_sidecar.web.answers.status import Status
 from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.archiving import archive_of, fill_for_long
@@ -153,7 +157,7 @@ async def test_who_reads_the_ledger_reads_the_archive_unless_told_not_to(
 
 
 def test_what_is_gone_from_the_archive_is_told_before_it_is_needed(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "archive"
     folder.mkdir()
@@ -172,6 +176,12 @@ def test_what_is_gone_from_the_archive_is_told_before_it_is_needed(
         folder.rename(tmp_path / "unmounted")
 
         by_doctor = sidecar.meterline("doctor")
+        config = read_config(sidecar.config)
+        status = msgspec.convert(sidecar.get("/status"), Status, strict=False)
+        (found,) = asyncio.run(examine_archive(config, status))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "geteuid", lambda: 12_345)
+            by_another_user = asyncio.run(examine_archive(config, status))
         sidecar.stop()
         stopped = sidecar.meterline("doctor")
         sidecar.start()
@@ -192,6 +202,8 @@ def test_what_is_gone_from_the_archive_is_told_before_it_is_needed(
         f" events should be there: {name}"
     )
     assert "archive.url" in problem["action"]
+    assert found.detail == problem["text"]
+    assert by_another_user == []  # whether it can read them says nothing
     for said in (by_doctor.stdout, stopped.stdout, again.stdout, ready, verbose.text):
         assert said.count(problem["text"]) == 1
     assert [done.returncode for done in (by_doctor, stopped, again)] == [EXIT_FOUND] * 3

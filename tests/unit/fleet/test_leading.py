@@ -9,6 +9,7 @@ from meterline_sidecar.errors import DatabaseGone, LeaseLost, NotTheLeader
 from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.store.fence import fence
 from meterline_sidecar.store.port import Candidate, Turn
+from tests.patience import PATIENCE_S
 
 ME = Candidate("1" * 32, "one (process 1)")
 OTHER = Candidate("2" * 32, "two (process 2)")
@@ -23,6 +24,8 @@ class Row:
     name: str = ""
     fence: int = 0
     is_away: bool = False
+    left_ms: int | None = None
+    """``None``: all of the lease is left at each look."""
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def turn(self, me: Candidate, *, lease_s: float) -> Turn:
@@ -31,7 +34,8 @@ class Row:
             raise DatabaseGone("no answer")
         if not self.life:
             self.elect(me)
-        return Turn(self.fence, self.life, self.name, me.files, 0, int(lease_s * 1000))
+        left_ms = int(lease_s * 1000) if self.left_ms is None else self.left_ms
+        return Turn(self.fence, self.life, self.name, me.files, 0, left_ms)
 
     async def give_up(self, me: Candidate) -> None:
         if self.life == me.life or me.follows(self.life):
@@ -162,6 +166,17 @@ async def test_who_was_killed_and_starts_again_leads_at_once() -> None:
         await row.until_asked()
         assert not leading.is_leader
     assert row.life == "here-3"
+
+
+async def test_who_follows_looks_again_when_the_lease_is_over() -> None:
+    row = Row(left_ms=1)
+    row.elect(OTHER)
+
+    async with Leading(row, ME, lease_s=3_600) as leading:
+        row.life = ""
+        async with asyncio.timeout(PATIENCE_S):
+            await row.until_asked()
+        assert leading.is_leader
 
 
 @pytest.mark.parametrize("seat", ["here-", ""])
