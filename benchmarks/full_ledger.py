@@ -97,6 +97,13 @@ def tokens(dice: random.Random) -> tuple[str, str]:
     return f"{{{counts}}}", f'{{"all":{{{values}}}}}'
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def write_files(
     folder: Path, n_customers: int, *, meters: str = "", time_zone: str | None = None
 ) -> int:
@@ -106,9 +113,7 @@ def write_files(
         time_zone: whose days the customers have; ``None`` for those of UTC.
     """
     zone = "" if time_zone is None else f'time_zone = "{time_zone}"\n'
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     customers = "".join(CUSTOMER.format(i=i) + zone for i in range(1, n_customers + 1))
     (folder / "meterline.toml").write_text(
         CONFIG.format(port=port) + meters + customers

@@ -8,7 +8,7 @@ itself what that is. So numbers from before and after a change of ``scale`` add 
 import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Final
+from typing import Final, cast
 
 SCALE_MAX: Final = 6
 """Digits behind the point of what is billed; ``str`` writes no exponent up to here."""
@@ -59,6 +59,9 @@ def subtracted(one: Decimal, other: Decimal) -> Decimal:
 
 def total_of(numbers: Iterable[Number]) -> Number:
     """Return the sum of some numbers, exactly; 0 of none."""
+    numbers = list(numbers)
+    if set(map(type, numbers)) == {int}:
+        return sum(cast("list[int]", numbers))  # a fifth of the time
     total: Number = 0
     for number in numbers:
         total = plus(total, number)

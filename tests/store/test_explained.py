@@ -1,6 +1,6 @@
 """What an explanation of an invoice asks of the money side."""
 
-from meterline_sidecar.store import invoices, journal, owned, subjects, usage
+from meterline_sidecar.store import changes, invoices, journal, owned, subjects
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Database
@@ -70,10 +70,10 @@ async def test_the_range_of_what_is_counted_is_that_of_the_customer(
 
     async with database.reading() as tx:
         span = {"start": 0, "end": 5_000}
-        assert await usage.counted_range(tx, 1, customer="acme", **span) == (900, 9)
+        assert await changes.counted_range(tx, 1, customer="acme", **span) == (900, 9)
         late = {"start": 2_000, "end": 5_000}
-        assert await usage.counted_range(tx, 1, customer="acme", **late) == (2_700, 7)
-        assert await usage.counted_range(tx, 1, customer="nobody", **span) is None
+        assert await changes.counted_range(tx, 1, customer="acme", **late) == (2_700, 7)
+        assert await changes.counted_range(tx, 1, customer="nobody", **span) is None
 
 
 async def test_hours_in_which_a_customer_used_anything_have_their_last_event(
@@ -98,8 +98,8 @@ async def test_hours_in_which_a_customer_used_anything_have_their_last_event(
 
     async with database.reading() as tx:
         span = {"start": 0, "end": 9_000_000}
-        found = await usage.counted_hours(tx, 1, customer="acme", **span)
+        found = await changes.counted_hours(tx, 1, customer="acme", **span)
         assert found == {0: 9, 7_200_000: 7}
-        assert await usage.counted_hours(tx, 2, customer="acme", **span) == {}
+        assert await changes.counted_hours(tx, 2, customer="acme", **span) == {}
         assert await owned.times_of(tx, "acme") == {3: [(0, 3_600_000)]}
         assert await owned.times_of(tx, "beta") == {}

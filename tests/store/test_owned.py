@@ -7,7 +7,7 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.meters import Totals, quantity
-from meterline_sidecar.store import outbox_hours, owned, terms, usage
+from meterline_sidecar.store import changes, outbox_hours, owned, terms, usage
 from meterline_sidecar.store.port import Database
 from tests.store.rows import (
     DAY,
@@ -96,7 +96,7 @@ async def test_each_payer_has_exactly_what_was_used_in_their_time(
         both = await usage.read_sums_of(tx, 1, customers=["acme", "beta"], **span)
         for customer in ("acme", "beta"):
             rows = await usage.read_usage(tx, 1, customer=customer, **span)
-            sums = [one for _, of in both[customer] for one in of]
+            sums = [one for _, of in both[customer].rows for one in of]
             assert added(sums) == expected[customer]
             assert len(sums) == len(rows)
             assert [r.window_ms for r in rows] == sorted(r.window_ms for r in rows)
@@ -129,10 +129,10 @@ async def test_changes_are_told_of_whoever_paid_then(database: Database) -> None
     numbers = [n for n, where in enumerate(windows(), 1) if where == (MOVED, CUT)]
 
     async with database.transaction() as tx:
-        hours = await usage.changed_hours(
+        hours = await changes.changed_hours(
             tx, 1, after_event_id=0, up_to_event_id=numbers[0]
         )
-        only = await usage.changed_customers(
+        only = await changes.changed_customers(
             tx, 1, after_event_id=numbers[0] - 1, up_to_event_id=numbers[0]
         )
         await outbox_hours.note_subjects(tx, list(OWNERS), since_ms=DAY)

@@ -2,9 +2,17 @@
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store import facts, generations, rollups, subjects, usage
+from meterline_sidecar.store import (
+    changes,
+    facts,
+    generations,
+    rollups,
+    subjects,
+    usage,
+)
+from meterline_sidecar.store.packed_days import NO_PACKS
 from meterline_sidecar.store.port import Database
-from meterline_sidecar.store.usage import Generation, UsageRow
+from meterline_sidecar.store.usage import Generation, Sums, UsageRow
 from tests.store.rows import (
     DAY,
     HOUR,
@@ -97,9 +105,9 @@ async def test_several_customers_are_read_as_each_of_them_alone(
 
     assert sorted(acme, key=lambda row: row[:2]) == ACME
     of_acme = sorted(((row.labels, row.totals) for row in ACME), key=repr)
-    assert added(both["acme"]) == added(one["acme"]) == of_acme
-    assert both["b"] == [("{}", [{"calls": 8}])]
-    assert both["c"] == []
+    assert added(both["acme"].rows) == added(one["acme"].rows) == of_acme
+    assert both["b"].rows == [("{}", [{"calls": 8}])]
+    assert both["c"] == Sums([], NO_PACKS)
 
 
 def added(sums: list[tuple[str, list[Totals]]]) -> list[tuple[str, Totals]]:
@@ -166,9 +174,9 @@ async def test_changes_are_found_by_the_events_that_made_them(
 
     async with database.reading() as tx:
         span = {"after_event_id": 4, "up_to_event_id": 7}
-        hours = await usage.changed_hours(tx, 1, **span)
-        customers = await usage.changed_customers(tx, 1, **span)
-        nothing = await usage.changed_hours(tx, 1, after_event_id=7, up_to_event_id=9)
+        hours = await changes.changed_hours(tx, 1, **span)
+        customers = await changes.changed_customers(tx, 1, **span)
+        nothing = await changes.changed_hours(tx, 1, after_event_id=7, up_to_event_id=9)
 
     assert hours == [("acme", DAY + DAY_MS), ("b", DAY + DAY_MS)]
     assert sorted(customers) == ["acme", "b"]

@@ -85,6 +85,7 @@ OF_OURS = {
     "edge_files",
     "erasing_files",
     "outbox_cursor",
+    "packed_days",
     "usage",
     "usage_days",
 }

@@ -30,8 +30,8 @@ from meterline_sidecar.billing.standing import (
 )
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store import changes
 from meterline_sidecar.store import invoices as invoice_store
-from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
@@ -237,7 +237,7 @@ class Standings:
             and at.up_to_event > self._cursor
             and not (is_busy and now_s < self._look_again_s)
         ):
-            changed = await store.changed_customers(
+            changed = await changes.changed_customers(
                 tx,
                 at.generation,
                 after_event_id=self._cursor,

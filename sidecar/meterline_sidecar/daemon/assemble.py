@@ -53,6 +53,7 @@ from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
 from meterline_sidecar.terms.sign_ups import EVERY_S as SIGN_UPS_EVERY_S
 from meterline_sidecar.terms.sign_ups import SignUps
+from meterline_sidecar.usage import packed_days
 from meterline_sidecar.web.parts import Parts
 
 CHECKPOINT_EVERY_S: Final = 30
@@ -63,8 +64,7 @@ DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
 ARCHIVE_EVERY_S: Final = 3_600
 ARCHIVE_WATCH_EVERY_S: Final = 60  # to see whether a look at the files is due
-FILES_EVERY_S: Final = 60
-"""To see whether an edge's hour is over, and at its centre."""
+FILES_EVERY_S: Final = 60  # to see whether an edge's hour is over, and at its centre
 PACK_EVERY_S: Final = 60
 IMPORTS_EVERY_S: Final = 1
 FOLLOW_EVERY_S: Final = 1
@@ -264,6 +264,8 @@ def _plan_jobs_of_leader(parts: Parts) -> None:
         every(parts.config.stripe.report_every_s, "report", stripe.report)
         tell = partial(_tell_invoices, parts)
         every(parts.config.stripe.report_every_s, "invoices", tell)
+        packer = packed_days.DayPacker(parts.database, clock=parts.clock)
+        every(packed_days.EVERY_S, "pack days", packer.run)
     every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
     every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
     every(METERS_EVERY_S, "meters", stripe.check_meters)

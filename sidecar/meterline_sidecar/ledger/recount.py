@@ -17,6 +17,7 @@ from meterline_sidecar.ledger.away import Away
 from meterline_sidecar.ledger.beside import Beside, ByDay
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.runs import Item, Key, Runs
+from meterline_sidecar.ledger.stored_days import days_beside
 from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store import generations
 from meterline_sidecar.store import usage as usage_store
@@ -29,7 +30,7 @@ from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.corrections import Mark
 from meterline_sidecar.store.packs import IDS_MAX
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, WINDOWS, Rollup
+from meterline_sidecar.store.rollups import ALL, STEPS_MS, WINDOWS, Rollup
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.usage.corrected import fold
@@ -336,11 +337,8 @@ class _Adding:
 
 
 async def _compare_names(tx: Tx, subjects: Seen, routes: Seen, report: Report) -> None:
-    named: tuple[tuple[store.Names, Seen], ...] = (
-        ("subjects", subjects),
-        ("endpoints", routes),
-    )
-    for table, seen in named:
+    seen_of: dict[store.Names, Seen] = {"subjects": subjects, "endpoints": routes}
+    for table, seen in seen_of.items():
         last_id = -(1 << 63)
         while ids := await store.ids_after(tx, table, last_id, limit=ROWS_PER_READ):
             for row_id in ids:
@@ -358,7 +356,6 @@ async def _compare(
     away: Away,
 ) -> None:
     """Walk what the events come to beside what is stored, both in order of the key."""
-
     beyond_ms = 0 if away.is_read else away.beyond_ms
 
     def totals(rollup: Rollup) -> Beside:
@@ -375,7 +372,8 @@ async def _compare(
     async def read_late(key: Key | None) -> list[Item]:
         return await store.late_after(tx, key, limit=ROWS_PER_READ)
 
-    windows, days, all_of = totals(WINDOWS), totals(DAYS), totals(ALL)
+    windows, all_of = totals(WINDOWS), totals(ALL)
+    days = days_beside(tx, generation, aggregations, report, beyond_ms=beyond_ms)
     values = Beside("unique_values", VALUES, read_values, report, beyond_ms=beyond_ms)
     late = Beside("late_usage", LATE, read_late, report, may_be_more=True)
     by_day = ByDay(days, aggregations)

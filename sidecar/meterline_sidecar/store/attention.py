@@ -1,6 +1,8 @@
 """SQL for what nobody has billed: usage without a payer, and of whoever left."""
 
+from meterline_sidecar.store.packed_days import PACKED
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.rollups import DAYS
 
 
 async def unassigned_subjects(
@@ -10,12 +12,16 @@ async def unassigned_subjects(
 
     What they used while somebody still paid is left out, by whole days.
     """
-    rows = await tx.fetch_all(
-        "SELECT s.name FROM subjects s WHERE s.customer IS NULL AND EXISTS"
-        " (SELECT 1 FROM usage_days u WHERE u.generation = ? AND u.subject_id = s.id"
+    used = (
+        "EXISTS (SELECT 1 FROM {table} u WHERE u.generation = ? AND u.subject_id = s.id"
         " AND u.day_ms >= ? AND (s.is_split = 0 OR u.day_ms >= (SELECT max(o.from_ms)"
-        " FROM owners o WHERE o.subject_id = s.id))) ORDER BY s.id LIMIT ?",
-        (generation, since_day_ms, limit),
+        " FROM owners o WHERE o.subject_id = s.id)))"
+    )
+    either = " OR ".join(used.format(table=one.table) for one in (DAYS, PACKED))
+    rows = await tx.fetch_all(
+        f"SELECT s.name FROM subjects s WHERE s.customer IS NULL AND ({either})"  # noqa: S608 - our own names
+        " ORDER BY s.id LIMIT ?",
+        (*(generation, since_day_ms) * 2, limit),
     )
     return [row[0] for row in rows]
 

@@ -1,25 +1,34 @@
 """SQL for usage as it is read: what was counted, per subject, window and group."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.owned import (
     NOBODY,
-    PAID,
     one_of,
     parts,
     parts_given,
     whole,
 )
-from meterline_sidecar.store.port import Tx, Value
+from meterline_sidecar.store.packed_days import (
+    Block,
+    Packed,
+    labels_in,
+    unpack,
+    unpack_all,
+)
+from meterline_sidecar.store.port import Row, Tx, Value
 
 GROUPS: Final = "JOIN groups g ON g.id = u.group_id"
+OF_PACK: Final = "''"
+"""What a pack has in the place of labels: it comes before the rows of its day."""
+ENDLESS: Final = 1 << 62
 
 _LISTED: Final = either(
     sqlite="group_concat(w.totals)", postgres="string_agg(w.totals, ',')"
@@ -44,7 +53,7 @@ GENERATION: Final = Columns(Generation._fields)
 
 
 class UsageRow(NamedTuple):
-    """Usage of a subject in a window and group."""
+    """Usage of a subject in a window, or a day, and group."""
 
     subject_id: int
     window_ms: int
@@ -78,46 +87,60 @@ async def generation_beside(tx: Tx, generation: int) -> Generation | None:
     return None if row is None else Generation(*row)
 
 
+class Sums(NamedTuple):
+    """What a customer used in a span, in no order: all of it, to be added up."""
+
+    rows: list[tuple[str, list[Totals]]]
+    """Totals by their labels; those of a subject and a group together."""
+    packed: Packed
+
+
 async def read_usage(
     tx: Tx, generation: int, *, customer: str, start: int, end: int
 ) -> list[UsageRow]:
     """Return a customer's usage of ``[start, end)``, in order of time.
 
-    What lies between two midnights UTC comes as one row a day, the edges as windows.
-    Of a subject that changed hands it is what they used while this customer paid.
+    What lies between two midnights UTC comes by day, once or twice a group; the edges
+    as windows. Of a subject that changed hands it is what they used while this customer
+    paid.
     """
     test, span = one_of(1), {"start": start, "end": end}
     rows = await tx.fetch_all(
         _days_and_edges(test), _whole_given(generation, customer, **span)
     )
-    found = [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
-    found += [r for _, r in await _of_parts(tx, generation, test, customer, **span)]
-    found.sort(key=lambda row: row.window_ms)
-    return found
+    found = await _unpacked(tx, ((None, *row) for row in rows))
+    found += await _of_parts(tx, generation, test, customer, **span)
+    return sorted((row for _, row in found), key=lambda row: row.window_ms)
 
 
 async def read_sums_of(
     tx: Tx, generation: int, *, customers: Sequence[str], start: int, end: int
-) -> dict[str, list[tuple[str, list[Totals]]]]:
-    """Return the same of several customers as ``(labels, totals)``, in no order.
-
-    Those of a subject and a group come together: a long span takes hardly longer so.
-    """
+) -> dict[str, Sums]:
+    """Return the same of several customers, as sums that a long span takes hardly longer for."""
     test, span = one_of(len(customers)), {"start": start, "end": end}
     rows = await tx.fetch_all(
         "SELECT s.customer, g.labels, d.totals FROM"  # noqa: S608 - our own words
         f" (SELECT w.subject_id, w.group_id, {_LISTED} AS totals FROM"
         f" ({_days_and_edges(test, named=False)}) AS w GROUP BY w.subject_id, w.group_id)"
-        " AS d JOIN subjects s ON s.id = d.subject_id JOIN groups g ON g.id = d.group_id",
+        " AS d JOIN subjects s ON s.id = d.subject_id"
+        " LEFT JOIN groups g ON g.id = d.group_id"
+        " WHERE g.id IS NOT NULL OR d.group_id = 0",
         _whole_given(generation, *customers, **span),
     )
-    found: dict[str, list[tuple[str, list[Totals]]]] = {name: [] for name in customers}
+    sums: dict[str, list[tuple[str, list[Totals]]]] = {name: [] for name in customers}
+    blocks: dict[str, list[Block]] = {name: [] for name in customers}
     for customer, labels, totals in rows:
-        found[customer].append((labels, _listed_totals.decode(f"[{totals}]")))
+        if labels is None:
+            blocks[customer] += unpack_all(f"[{totals}]")
+        else:
+            sums[customer].append((labels, _listed_totals.decode(f"[{totals}]")))
     for owner, row in await _of_parts(tx, generation, test, *customers, **span):
         assert owner is not None
-        found[owner].append((row.labels, [row.totals]))
-    return found
+        sums[owner].append((row.labels, [row.totals]))
+    return {
+        name: Sums(sums[name], Packed(of, await labels_in(tx, of)))
+        for name, of in blocks.items()
+    }
 
 
 async def read_windows(
@@ -170,40 +193,6 @@ async def unique_since(
     return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
 
 
-async def counted_range(
-    tx: Tx, generation: int, *, customer: str, start: int, end: int
-) -> tuple[int, int] | None:
-    """Return a customer's first window in ``[start, end)``, and the last event counted.
-
-    Of the subjects that are whole theirs; ``None`` where they used nothing.
-    """
-    row = await tx.fetch_one(
-        "SELECT min(u.window_ms), max(u.last_event_id) FROM usage u"  # noqa: S608 - our own words
-        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
-        " AND u.window_ms >= ? AND u.window_ms < ?",
-        (generation, customer, start, end),
-    )
-    return None if row is None or row[0] is None else (row[0], row[1])
-
-
-async def counted_hours(
-    tx: Tx, generation: int, *, customer: str, start: int, end: int
-) -> dict[int, int]:
-    """Return the hours in which a customer used anything, and their last event each.
-
-    Of whatever meter; of a subject that changed hands within a span, all of it.
-    """
-    rows = await tx.fetch_all(
-        "SELECT u.window_ms / ? * ?, max(u.last_event_id) FROM usage u"
-        " WHERE u.generation = ? AND u.subject_id IN"
-        " (SELECT id FROM subjects WHERE customer = ? AND is_split = 0"
-        " UNION SELECT subject_id FROM owners WHERE customer = ?)"
-        " AND u.window_ms >= ? AND u.window_ms < ? GROUP BY 1 ORDER BY 1",
-        (HOUR_MS, HOUR_MS, generation, customer, customer, start, end),
-    )
-    return dict(rows)
-
-
 async def read_unassigned(
     tx: Tx, generation: int, *, start: int, end: int, limit: int
 ) -> list[tuple[str | None, UsageRow]]:
@@ -213,11 +202,12 @@ async def read_unassigned(
     """
     rows = await tx.fetch_all(
         f"{_days_and_edges(NOBODY)} ORDER BY at_ms, subject_id, labels LIMIT ?",
-        (*_whole_given(generation, start=start, end=end), limit),
+        # A pack comes before the rows of its day, and may be the last of what is shown.
+        (*_whole_given(generation, start=start, end=end), limit + 1),
     )
-    found = [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
-    for _, row in await _of_parts(tx, generation, NOBODY, start=start, end=end):
-        found.append(row)
+    both = await _unpacked(tx, ((None, *row) for row in rows), limit=limit)
+    both += await _of_parts(tx, generation, NOBODY, start=start, end=end)
+    found = [row for _, row in both]
     found.sort(key=lambda row: (row.window_ms, row.subject_id, row.labels))
     names: dict[int, str | None] = {0: None}
     for row in found[:limit]:
@@ -232,6 +222,8 @@ async def read_unassigned(
 def _days_and_edges(test: str, *, named: bool = True) -> str:
     """Return the query for a span: whole days, the windows before, and those after.
 
+    A pack of a day has no labels or the group 0, and its body for totals.
+
     Each part names its subjects in a subquery. Where they are joined, SQLite, which
     knows nothing of how many there are, reads all usage and asks of each row whose
     it is: half a second in place of half a millisecond.
@@ -242,11 +234,12 @@ def _days_and_edges(test: str, *, named: bool = True) -> str:
         f"SELECT u.subject_id, u.window_ms, {group}, u.totals FROM usage u {groups}"  # noqa: S608 - our own words
         f" WHERE {where} AND u.window_ms >= ? AND u.window_ms < ?"
     )
+    days = f"WHERE {where} AND u.day_ms >= ? AND u.day_ms < ?"
     return (
         f"SELECT u.subject_id AS subject_id, u.day_ms AS at_ms, {group},"  # noqa: S608 - our own words
-        f" u.totals FROM usage_days u {groups}"
-        f" WHERE {where} AND u.day_ms >= ? AND u.day_ms < ?"
-        f" UNION ALL {windows} UNION ALL {windows}"
+        f" u.totals FROM usage_days u {groups} {days}"
+        f" UNION ALL SELECT u.subject_id, u.day_ms, {OF_PACK if named else 0}, u.body"
+        f" FROM packed_days u {days} UNION ALL {windows} UNION ALL {windows}"
     )
 
 
@@ -258,9 +251,7 @@ def _whole_given(
     beyond = max(first, end // DAY_MS * DAY_MS)
     head: tuple[Value, ...] = (generation, *customers)
     return (
-        *head,
-        first,
-        beyond,
+        *(*head, first, beyond) * 2,
         *head,
         start,
         min(first, end),
@@ -287,16 +278,49 @@ async def _of_parts(
         " SELECT t.customer, u.subject_id, u.day_ms, g.labels, u.totals"
         f" FROM t CROSS JOIN usage_days u {GROUPS} {joined}"
         " AND u.day_ms >= t.first_ms AND u.day_ms < t.last_ms"
+        f" UNION ALL SELECT t.customer, u.subject_id, u.day_ms, {OF_PACK}, u.body"
+        f" FROM t CROSS JOIN packed_days u {joined}"
+        " AND u.day_ms >= t.first_ms AND u.day_ms < t.last_ms"
         f" UNION ALL {windows} AND u.window_ms >= t.start_ms AND u.window_ms <"
         " CASE WHEN t.first_ms < t.last_ms THEN t.first_ms ELSE t.end_ms END"
         f" UNION ALL {windows} AND t.first_ms < t.last_ms"
         " AND u.window_ms >= t.last_ms AND u.window_ms < t.end_ms",
-        (*parts_given(*customers, start=start, end=end), *[generation] * 3),
+        (*parts_given(*customers, start=start, end=end), *[generation] * 4),
     )
-    return [
-        (customer, UsageRow(s, w, g, _totals.decode(totals)))
-        for customer, s, w, g, totals in rows
-    ]
+    return await _unpacked(tx, rows)
+
+
+async def _unpacked(
+    tx: Tx, rows: Iterable[Row], *, limit: int = ENDLESS
+) -> list[tuple[str | None, UsageRow]]:
+    """Return ``(payer, subject, time, labels, totals)`` as rows of usage, packs as many.
+
+    Args:
+        limit: behind so many no other day is begun.
+    """
+    packs: list[tuple[Row, list[Block]]] = []
+    found: list[tuple[str | None, UsageRow]] = []
+    n_rows, last = 0, None
+    for row in rows:
+        owner, subject_id, at_ms, labels, totals = row
+        if n_rows >= limit and (subject_id, at_ms) != last:
+            break
+        last = (subject_id, at_ms)
+        if labels:
+            usage = UsageRow(subject_id, at_ms, labels, _totals.decode(totals))
+            found.append((owner, usage))
+            n_rows += 1
+        else:
+            packs.append((row, unpack(totals)))
+            n_rows += sum(len(block.ids()) for block in packs[-1][1])
+    named = await labels_in(tx, (block for _, blocks in packs for block in blocks))
+    found += (
+        (owner, UsageRow(subject_id, at_ms, named[group_id], totals))
+        for (owner, subject_id, at_ms, _, _), blocks in packs
+        for block in blocks
+        for group_id, totals in block.rows()
+    )
+    return found
 
 
 async def count_unique(
@@ -331,39 +355,18 @@ async def count_unique(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def changed_hours(
-    tx: Tx, generation: int, *, after_event_id: int, up_to_event_id: int
-) -> list[tuple[str, int]]:
-    """Return ``(customer, hour_ms)`` whose usage changed between two events."""
-    rows = await tx.fetch_all(
-        f"SELECT DISTINCT customer, window_ms / ? * ? FROM ({_CHANGED}) AS c"  # noqa: S608 - our own words
-        " ORDER BY 2, 1",
-        (HOUR_MS, HOUR_MS, *[generation, after_event_id, up_to_event_id] * 2),
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
-async def changed_customers(
-    tx: Tx, generation: int, *, after_event_id: int, up_to_event_id: int
-) -> list[str]:
-    """Return the customers whose usage changed between two events."""
-    rows = await tx.fetch_all(
-        f"SELECT DISTINCT customer FROM ({_CHANGED}) AS c",  # noqa: S608 - our own words
-        [generation, after_event_id, up_to_event_id] * 2,
-    )
-    return [row[0] for row in rows]
-
-
 async def first_use(tx: Tx, generation: int, *, customer: str) -> int | None:
     """Return the first window in which a customer used anything, UTC ms.
 
     Not its day, which may have begun in another month of the customer's calendar.
     """
     day = await tx.fetch_one(
-        "SELECT min(u.day_ms) FROM usage_days u"  # noqa: S608 - our own words
+        "SELECT min(d.day_ms) FROM (SELECT min(u.day_ms) AS day_ms FROM usage_days u"  # noqa: S608 - our own words
         f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
-        f" AND {_USED.format(first='day_ms', length=DAY_MS)}",
-        (generation, customer),
+        f" AND {_USED.format(first='day_ms', length=DAY_MS)} UNION ALL"
+        " SELECT min(u.day_ms) FROM packed_days u WHERE u.generation = ?"
+        f" AND u.subject_id IN ({whole(one_of(1))})) AS d",
+        (generation, customer) * 2,
     )
     start = None if day is None else day[0]
     first_day = (0, 0) if start is None else (int(start), int(start) + DAY_MS)
@@ -388,13 +391,3 @@ _USED: Final = (
     " AND v.group_id = u.group_id))"
 )
 """Whether usage has anything in it: of what was corrected nothing may be left."""
-_BETWEEN: Final = "u.generation = ? AND u.last_event_id > ? AND u.last_event_id <= ?"
-_CHANGED: Final = (
-    "SELECT s.customer AS customer, u.window_ms AS window_ms FROM usage u"  # noqa: S608 - our own words
-    f" JOIN subjects s ON s.id = u.subject_id WHERE {_BETWEEN}"
-    f" AND s.is_split = 0 AND s.customer {PAID} UNION ALL"
-    " SELECT o.customer, u.window_ms FROM usage u JOIN owners o"
-    " ON o.subject_id = u.subject_id AND u.window_ms >= o.from_ms"
-    f" AND u.window_ms < o.end_ms WHERE {_BETWEEN} AND o.customer {PAID}"
-)
-"""Windows that changed between two events, with who pays for them."""

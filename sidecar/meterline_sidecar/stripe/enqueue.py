@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.decimals import Number, in_units, minus, of_units, plus
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation, Totals, merge, quantity
-from meterline_sidecar.store import facts, generations, outbox, outbox_hours, usage
+from meterline_sidecar.store import changes, facts, generations, outbox, outbox_hours
 from meterline_sidecar.store import subjects as subject_store
+from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.billed import BilledMeter, formula_of
@@ -105,7 +106,7 @@ class Enqueuer:
         """Compare the first of these hours; ``None`` amid a correction: all wait."""
         n_rows = n_hours = 0
         async with self._database.transaction() as tx:
-            generation = await usage.newest_generation(tx)
+            generation = await usage_store.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
             if await generations.is_being_corrected(
                 tx, generation.id, generation.cursor
@@ -141,7 +142,7 @@ class Enqueuer:
         """Note which hours changed; return whether usage is fit for it."""
         while True:
             async with self._database.reading() as tx:
-                generation = await usage.newest_generation(tx)
+                generation = await usage_store.newest_generation(tx)
                 cursor = await outbox.cursor(tx)
                 assert cursor is not None, "started above"
                 if generation is None or generation.cursor < cursor.event_id:
@@ -152,7 +153,7 @@ class Enqueuer:
                 span = {"after_event_id": cursor.event_id, "up_to_event_id": up_to}
                 hours: list[tuple[str, int]] = []
                 if self._meters:  # once there are any, all hours are noted
-                    hours = await usage.changed_hours(tx, generation.id, **span)
+                    hours = await changes.changed_hours(tx, generation.id, **span)
             async with self._database.transaction() as tx:
                 await outbox_hours.note_hours(tx, hours, up_to_event_id=up_to)
 
@@ -163,7 +164,7 @@ class Enqueuer:
         who starts on another day: then hours that did not change say something new.
         """
         async with self._database.reading() as tx:
-            generation = await usage.newest_generation(tx)
+            generation = await usage_store.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
             known = await facts.get_fact(tx, ENQUEUED_FOR)
         billed = sorted(
@@ -226,7 +227,7 @@ class Enqueuer:
             return 0
         end_ms = hour_ms + HOUR_MS
         start_ms = min(max(hour_ms, self._starts_ms.get(customer, 0)), end_ms)
-        rows = await usage.read_usage(
+        rows = await usage_store.read_usage(
             tx, generation, customer=customer, start=start_ms, end=end_ms
         )
         totals = billed_totals((row.totals for row in rows), self._meters)

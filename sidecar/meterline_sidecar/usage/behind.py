@@ -14,8 +14,7 @@ from msgspec.structs import replace
 from meterline.events import UNCOUNTED
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.meters import Meter, Total
-from meterline_sidecar.store import owned
-from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store import changes, owned
 from meterline_sidecar.store.edge import behind as store
 from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import usage as counting
@@ -90,7 +89,7 @@ class Behind:
     async def of(cls, tx: Tx, asked: Asked) -> "Behind":
         """Return what there is of what is asked for."""
         span = {"start": asked.start, "end": asked.end}
-        hours = await usage_store.counted_hours(
+        hours = await changes.counted_hours(
             tx, asked.generation, customer=asked.customer, **span
         )
         known = await store.hours_between(tx, **span)

@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -11,20 +10,21 @@ from meterline_pricing import Period
 from meterline_sidecar.decimals import Number, total_of
 from meterline_sidecar.meters import (
     AGGREGATIONS,
-    SUMS,
     Aggregation,
     Meter,
     Total,
-    Totals,
     aggregations_of,
     quantity,
 )
 from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.packed_days import NO_PACKS
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted
+from meterline_sidecar.usage.summed import by_group
 
 UNGROUPED: Final = "{}"
 """The group of a meter without dimensions."""
+_labels: Final = msgspec.json.Decoder(dict[str, str])
 UNASSIGNED_ROWS_MAX: Final = 10_000  # windows; what is beyond them is not shown
 
 
@@ -82,7 +82,7 @@ async def usage_of(
     aggregations = aggregations_of(meters)
     found: list[CustomerUsage] = []
     for customer in customers:
-        groups = _by_group(aggregations, sums[customer])
+        groups = by_group(aggregations, sums[customer])
         if has_distinct:
             for meter, labels, n_values in await store.count_unique(
                 tx, at.generation, customer=customer, **span
@@ -128,38 +128,13 @@ async def unassigned_usage(
 
 def _used(meters: Sequence[Meter], rows: list[store.UsageRow]) -> Iterable[MeterUsage]:
     """Return usage of the meters that were used at all."""
-    sums = ((row.labels, [row.totals]) for row in rows)
-    groups = _by_group(aggregations_of(meters), sums)
+    sums = store.Sums([(row.labels, [row.totals]) for row in rows], NO_PACKS)
+    groups = by_group(aggregations_of(meters), sums)
     return (
         meter_usage(meter.name, meter.aggregation, groups[meter.name])
         for meter in meters
         if meter.name in groups
     )
-
-
-def _by_group(
-    aggregations: Mapping[str, Aggregation],
-    sums: Iterable[tuple[str, Iterable[Totals]]],
-) -> dict[str, dict[str, Total]]:
-    """Add totals up, per meter and group; meters that nobody asks for are left out."""
-    groups: defaultdict[str, list[Totals]] = defaultdict(list)
-    for labels, parts in sums:
-        groups[labels] += parts
-    found: dict[str, dict[str, Total]] = defaultdict(dict)
-    for labels, known in groups.items():
-        for name, aggregation in aggregations.items():
-            totals = [part[name] for part in known if name in part]
-            if totals:
-                found[name][labels] = total_of_many(aggregation, totals)
-    return found
-
-
-def total_of_many(aggregation: Aggregation, totals: Sequence[Total]) -> Total:
-    """Return the total of disjoint sets of events, of which there is at least one."""
-    add = AGGREGATIONS[aggregation].add
-    if add is SUMS.add and set(map(type, totals)) == {int}:
-        return sum(cast("Sequence[int]", totals))  # a fifth of the time
-    return reduce(add, totals)
 
 
 def meter_usage(
@@ -171,13 +146,11 @@ def meter_usage(
     each group is a thing of its own, such as one seat count a region. Which groups
     there are is up to what the meter was when they were counted.
     """
-    total = total_of(quantity(value) for value in groups.values())
+    total = total_of([quantity(value) for value in groups.values()])
     shown = (
         tuple(
-            GroupUsage(
-                msgspec.json.decode(labels, type=dict[str, str]), quantity(value)
-            )
-            for labels, value in sorted(groups.items())
+            GroupUsage(_labels.decode(labels), quantity(groups[labels]))
+            for labels in sorted(groups)
         )
         if any(labels != UNGROUPED for labels in groups)
         else ()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation, Totals, merge, quantity
-from meterline_sidecar.store.edge import rollups, windows
+from meterline_sidecar.store.edge import packed_days, rollups, windows
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
@@ -38,6 +38,7 @@ class Rewritten(NamedTuple):
             generation,
             ((key, delta.totals, delta.last_event_id) for key, delta in self.windows),
         )
+        await packed_days.take_out(tx, generation, (key for key, _ in self.days))
         await rollups.put_totals(tx, DAYS, generation, self.days)
         await rollups.put_totals(tx, ALL, generation, self.everybody)
         await windows.drop_values(tx, generation, self.gone)

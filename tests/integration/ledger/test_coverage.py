@@ -27,11 +27,13 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.meters import Meter
-from meterline_sidecar.store.edge import edge_files
+from meterline_sidecar.store.edge import edge_files, packed_days
 from meterline_sidecar.store.sqlite.migrate import migrations
 from meterline_sidecar.store.terms import NEVER_MS
+from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.definition import decode
 from tests.agreed import agree_to, keep
 from tests.clock import FakeClock
 from tests.edge_files import a_file
@@ -89,7 +91,7 @@ async def fill_every_table(sidecar: Sidecar) -> Path:
 
 
 async def pack_some(sidecar: Sidecar, path: Path) -> None:
-    """Pack the first events."""
+    """Pack the first events, and a day."""
     packer = Packer(
         sidecar.database, Archived(None, key_of(path)), clock=FakeClock(NEVER_MS)
     )
@@ -97,6 +99,19 @@ async def pack_some(sidecar: Sidecar, path: Path) -> None:
         patch.setattr(packing, "IDS_MAX", 2)
         assert await packer.step()
         assert await packer.step()
+    async with sidecar.database.transaction() as tx:
+        served = await newest_generation(tx)
+        assert served is not None
+        row = await tx.fetch_one(
+            "SELECT subject_id, day_ms FROM usage_days WHERE generation = ?"
+            " AND totals <> '{}' ORDER BY day_ms, subject_id",
+            (served.id,),
+        )
+        assert row is not None
+        aggregations = decode(served.definition).aggregations
+        assert await packed_days.pack_day(
+            tx, served.id, packed_days.Day(*row), aggregations
+        )
 
 
 @pytest.fixture(scope="session")

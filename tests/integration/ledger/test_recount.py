@@ -2,7 +2,7 @@ import tracemalloc
 
 import pytest
 
-from meterline_sidecar.ledger import batches, recount, runs
+from meterline_sidecar.ledger import batches, recount, runs, stored_days
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.usage.aggregate import Aggregator
@@ -50,6 +50,8 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "EVENTS_PER_READ", 200)
     monkeypatch.setattr(recount, "PLACES_MAX", 200)
     monkeypatch.setattr(recount, "ROWS_PER_READ", 100)
+    monkeypatch.setattr(stored_days, "ROWS_PER_READ", 100)
+    monkeypatch.setattr(stored_days, "PACKS_PER_READ", 2)
     monkeypatch.setattr(runs, "RUNS_MAX", 4)
     monkeypatch.setattr(runs, "BLOCK_ITEMS", 20)
 

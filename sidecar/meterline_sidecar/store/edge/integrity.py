@@ -7,6 +7,7 @@ import msgspec
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.packed import n_packed, sorts_of_packed
+from meterline_sidecar.store.packed_days import PACKED
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Rollup
 from meterline_sidecar.store.sums import summed
@@ -283,7 +284,8 @@ async def strays(tx: Tx) -> list[tuple[str, int]]:
     """Return ``(table, generation)`` of usage whose generation there is not."""
     known = {row[0] for row in await tx.fetch_all("SELECT id FROM generations")}
     found: list[tuple[str, int]] = []
-    for table in (WINDOWS.table, DAYS.table, ALL.table, "unique_values"):
+    known_tables = (one.table for one in (WINDOWS, DAYS, PACKED, ALL))
+    for table in (*known_tables, "unique_values"):
         last = LOWEST
         while row := await tx.fetch_one(
             f"SELECT generation FROM {table} WHERE generation > ?"  # noqa: S608 - our own names

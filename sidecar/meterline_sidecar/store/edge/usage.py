@@ -12,6 +12,7 @@ from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge.begin import check_here
 from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.packed import is_packed
+from meterline_sidecar.store.packed_days import GROUPS_MIN, PACKED
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
 from meterline_sidecar.store.usage import GENERATION, Generation
@@ -180,6 +181,8 @@ async def drop(tx: Tx, generation: int, *, limit: int) -> int:
     )
     for rollup in (WINDOWS, DAYS, ALL):
         deleted += await rollups.drop(tx, rollup, generation, limit=limit)
+    n_packs = limit // GROUPS_MIN  # each is as much as so many rows, or more
+    deleted += await rollups.drop(tx, PACKED, generation, limit=n_packs)
     return deleted
 
 

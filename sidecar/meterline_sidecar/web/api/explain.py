@@ -17,8 +17,7 @@ from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.decimals import subtracted
-from meterline_sidecar.store import documents, journal
-from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store import changes, documents, journal
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.invoice_states import newest_states
 from meterline_sidecar.store.port import Tx
@@ -267,7 +266,7 @@ async def _pending(
 async def _events(
     tx: Tx, parts: Parts, at: Counted, customer: Customer, period: Period
 ) -> EventsBehind:
-    found = await usage_store.counted_range(
+    found = await changes.counted_range(
         tx,
         at.generation,
         customer=customer.id,

@@ -1,0 +1,100 @@
+"""Adds up what many days and windows came to: row by row, and packed days by column."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from typing import cast
+
+from meterline_sidecar.meters import AGGREGATIONS, SUMS, Aggregation, Total, Totals
+from meterline_sidecar.store.packed_days import Block, Packed, ids_in
+from meterline_sidecar.store.usage import Sums
+
+ByGroup = dict[str, Total]
+"""Totals of a meter by the labels of their groups."""
+
+
+def by_group(
+    aggregations: Mapping[str, Aggregation], sums: Sums
+) -> defaultdict[str, ByGroup]:
+    """Return what a customer used, by meter and group; only of these meters."""
+    found = _of_rows(aggregations, sums.rows)
+    for name, totals in _of_packs(aggregations, sums.packed):
+        known, add = found[name], AGGREGATIONS[aggregations[name]].add
+        if not known:
+            found[name] = totals
+            continue
+        for labels, total in totals.items():
+            before = known.get(labels)
+            known[labels] = total if before is None else add(before, total)
+    return found
+
+
+def total_of_many(aggregation: Aggregation, totals: Sequence[Total]) -> Total:
+    """Return the total of disjoint sets of events, of which there is at least one."""
+    add = AGGREGATIONS[aggregation].add
+    if add is SUMS.add and set(map(type, totals)) == {int}:
+        return sum(cast("Sequence[int]", totals))  # a fifth of the time
+    return reduce(add, totals)
+
+
+def _of_rows(
+    aggregations: Mapping[str, Aggregation],
+    rows: Iterable[tuple[str, Iterable[Totals]]],
+) -> defaultdict[str, ByGroup]:
+    groups: defaultdict[str, list[Totals]] = defaultdict(list)
+    for labels, parts in rows:
+        groups[labels] += parts
+    found: defaultdict[str, ByGroup] = defaultdict(dict)
+    for labels, known in groups.items():
+        for name, aggregation in aggregations.items():
+            totals = [part[name] for part in known if name in part]
+            if totals:
+                found[name][labels] = total_of_many(aggregation, totals)
+    return found
+
+
+def _of_packs(
+    aggregations: Mapping[str, Aggregation], packed: Packed
+) -> Iterable[tuple[str, ByGroup]]:
+    alike: dict[bytes, list[Block]] = defaultdict(list)
+    for block in packed.blocks:
+        alike[bytes(block.groups)].append(block)
+    for name, aggregation in aggregations.items():
+        totals = _of_columns(name, aggregation, alike)
+        if totals:
+            yield name, {packed.labels[i]: total for i, total in totals.items()}
+
+
+def _of_columns(
+    name: str, aggregation: Aggregation, alike: Mapping[bytes, list[Block]]
+) -> dict[int, Total]:
+    """Return a meter's totals by the ids of their groups.
+
+    Args:
+        alike: blocks by the text of their groups: of a steady customer most days have
+            the same, and are added up all at once.
+    """
+    adds_up = AGGREGATIONS[aggregation].add is SUMS.add
+    sums: dict[int, int] = defaultdict(int)
+    parts: dict[int, list[Total]] = defaultdict(list)
+    for groups, blocks in alike.items():
+        whole = [block.whole[name] for block in blocks if name in block.whole]
+        columns: list[Sequence[Total]] = [
+            block.others[name] for block in blocks if name in block.others
+        ]
+        if not (whole or columns):
+            continue
+        ids = ids_in(groups)
+        if adds_up and whole:
+            for i, total in zip(ids, map(sum, zip(*whole, strict=True)), strict=True):
+                sums[i] += total
+        else:
+            columns += whole
+        for column in columns:
+            for i, one in zip(ids, column, strict=True):
+                parts[i].append(one)
+    found: dict[int, Total] = {**sums}
+    for i, totals in parts.items():
+        known = [found[i]] if i in found else []
+        found[i] = total_of_many(aggregation, [*known, *totals])
+    return found
