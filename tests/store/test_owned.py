@@ -164,7 +164,7 @@ async def test_the_first_use_of_a_payer_is_in_their_own_time(
 
     async with database.reading() as tx:
         first = {
-            who: await usage.first_use(tx, 1, customer=who)
+            who: await changes.first_use(tx, 1, customer=who)
             for who in ("acme", "beta", "nobody")
         }
 

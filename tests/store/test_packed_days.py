@@ -1,6 +1,6 @@
 """Days of many groups in one row: they are read as the rows that they stand for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.meters import Aggregation, Total, Totals
-from meterline_sidecar.store import attention, packed_days, terms, usage
+from meterline_sidecar.store import attention, changes, packed_days, terms, usage
 from meterline_sidecar.store.edge import packed_days as packing
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge import usage as counting
@@ -19,6 +19,7 @@ from meterline_sidecar.store.edge.packed_days import Day
 from meterline_sidecar.store.packed_days import pack, unpack
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import DAYS
+from meterline_sidecar.store.usage import UsageRow
 from meterline_sidecar.usage.summed import by_group
 from tests.store.rows import DAY, add_generation, add_group, add_subjects, add_window
 
@@ -127,7 +128,7 @@ async def everything(tx: Tx) -> dict[str, object]:
         rows = await usage.read_usage(tx, 1, customer=name, **SPAN)
         assert [r.window_ms for r in rows] == sorted(r.window_ms for r in rows)
         found[f"usage of {name}"] = merged(rows)
-        found[f"first of {name}"] = await usage.first_use(tx, 1, customer=name)
+        found[f"first of {name}"] = await changes.first_use(tx, 1, customer=name)
     nobodys = await usage.read_unassigned(tx, 1, limit=1_000, **SPAN)
     assert {name for name, _ in nobodys} == {"n"}
     found["nobody's"] = merged(row for _, row in nobodys)
@@ -137,10 +138,10 @@ async def everything(tx: Tx) -> dict[str, object]:
     return found
 
 
-def merged(rows: object) -> dict[tuple[int, int, str], dict[str, Total]]:
+def merged(rows: Iterable[UsageRow]) -> dict[tuple[int, int, str], dict[str, Total]]:
     """Return rows of usage, those of a subject, time and group as one."""
     found: dict[tuple[int, int, str], dict[str, Total]] = {}
-    for subject_id, at_ms, labels, totals in rows:  # type: ignore[attr-defined]
+    for subject_id, at_ms, labels, totals in rows:
         sums = usage.Sums([(labels, [totals])], packed_days.NO_PACKS)
         known = found.setdefault((subject_id, at_ms, labels), {})
         for name, of in by_group(ADDING, sums).items():
@@ -184,6 +185,24 @@ async def test_packed_days_are_read_as_their_rows(database: Database) -> None:
         assert await n_rows(tx, "usage_days") == rows - packed == 1
         assert await n_rows(tx, "packed_days") == 12
     assert again == 0
+
+
+async def test_a_day_is_its_pack_and_its_rows(database: Database) -> None:
+    await fill(database)
+    async with database.transaction() as tx:
+        before = await usage.read_days(tx, 1, customer="acme", **SPAN)
+        await pack_day_of(tx, WHOLE, 2)
+
+    async with database.reading() as tx:
+        days = await usage.read_days(tx, 1, customer="acme", **SPAN)
+    unpacked = [
+        UsageRow(subject_id, day_ms, days.labels[group_id], totals)
+        for subject_id, day_ms, block in days.packs
+        for group_id, totals in block.rows()
+    ]
+    assert before.packs == []
+    assert {row[:2] for row in unpacked} == {(WHOLE, DAY + 2 * DAY_MS)}
+    assert sorted([*days.rows, *unpacked], key=repr) == sorted(before.rows, key=repr)
 
 
 async def test_what_is_counted_later_stands_beside_a_pack_and_is_added_up(

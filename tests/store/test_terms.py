@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
-from meterline_sidecar.store import invoices, journal, terms, usage
+from meterline_sidecar.store import changes, invoices, journal, terms
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NewTerm
@@ -184,7 +184,7 @@ async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) 
 
 async def test_the_first_use_of_a_customer_is_a_window(database: Database) -> None:
     async with database.transaction() as tx:
-        assert await usage.first_use(tx, 1, customer="acme") is None
+        assert await changes.first_use(tx, 1, customer="acme") is None
         await add_subjects(tx, "a")
         ((a, _),) = await terms.subjects_named(tx, ["a"])
         await terms.set_owners(tx, {a: [(0, "acme")]})
@@ -200,8 +200,8 @@ async def test_the_first_use_of_a_customer_is_a_window(database: Database) -> No
         )
 
         first_ms = 2 * DAY_MS + 7 * HOUR_MS
-        assert await usage.first_use(tx, 1, customer="acme") == first_ms
-        assert await usage.first_use(tx, 2, customer="acme") is None
+        assert await changes.first_use(tx, 1, customer="acme") == first_ms
+        assert await changes.first_use(tx, 2, customer="acme") is None
 
         # Of what was corrected, rows stay in which nothing is.
         await tx.execute(
@@ -210,7 +210,7 @@ async def test_the_first_use_of_a_customer_is_a_window(database: Database) -> No
         await tx.execute(
             "UPDATE usage_days SET totals = '{}' WHERE day_ms = ?", (2 * DAY_MS,)
         )
-        assert await usage.first_use(tx, 1, customer="acme") == 3 * DAY_MS
+        assert await changes.first_use(tx, 1, customer="acme") == 3 * DAY_MS
 
 
 async def test_subjects_that_nobody_pays_for_are_found(database: Database) -> None:

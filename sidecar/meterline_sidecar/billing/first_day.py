@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Final
 
 from meterline_pricing import PricingError
-from meterline_sidecar.store import usage
+from meterline_sidecar.store import changes
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -30,7 +30,7 @@ async def first_ms(
     if calendar.starts is not None:
         return calendar.start_of(calendar.starts)
     learned_ms = terms.learned_ms(customer)
-    used_ms = await usage.first_use(tx, at.generation, customer=customer)
+    used_ms = await changes.first_use(tx, at.generation, customer=customer)
     times = (learned_ms, used_ms, also_used_ms)
     return min(time_ms for time_ms in times if time_ms is not None)
 

@@ -1,8 +1,8 @@
-"""SQL for when usage changed, and by which events: of one customer, and of all."""
+"""SQL for when something was used, and by which events what is counted changed."""
 
 from typing import Final
 
-from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.store.owned import PAID, one_of, whole
 from meterline_sidecar.store.port import Tx
 
@@ -16,6 +16,13 @@ _CHANGED: Final = (
     f" AND u.window_ms < o.end_ms WHERE {_BETWEEN} AND o.customer {PAID}"
 )
 """Windows that changed between two events, with who pays for them."""
+_USED: Final = (
+    "(u.totals <> '{{}}' OR EXISTS (SELECT 1 FROM unique_values v"
+    " WHERE v.generation = u.generation AND v.subject_id = u.subject_id"
+    " AND v.window_ms >= u.{first} AND v.window_ms < u.{first} + {length}"
+    " AND v.group_id = u.group_id))"
+)
+"""Whether usage has anything in it: of what was corrected nothing may be left."""
 
 
 async def changed_hours(
@@ -73,3 +80,32 @@ async def counted_hours(
         (HOUR_MS, HOUR_MS, generation, customer, customer, start, end),
     )
     return dict(rows)
+
+
+async def first_use(tx: Tx, generation: int, *, customer: str) -> int | None:
+    """Return the first window in which a customer used anything, UTC ms.
+
+    Not its day, which may have begun in another month of the customer's calendar.
+    """
+    day = await tx.fetch_one(
+        "SELECT min(d.day_ms) FROM (SELECT min(u.day_ms) AS day_ms FROM usage_days u"  # noqa: S608 - our own words
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
+        f" AND {_USED.format(first='day_ms', length=DAY_MS)} UNION ALL"
+        " SELECT min(u.day_ms) FROM packed_days u WHERE u.generation = ?"
+        f" AND u.subject_id IN ({whole(one_of(1))})) AS d",
+        (generation, customer) * 2,
+    )
+    start = None if day is None else day[0]
+    first_day = (0, 0) if start is None else (int(start), int(start) + DAY_MS)
+    used = _USED.format(first="window_ms", length=1)
+    row = await tx.fetch_one(
+        "SELECT min(f.at_ms) FROM (SELECT min(u.window_ms) AS at_ms FROM usage u"  # noqa: S608 - our own words
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
+        f" AND u.window_ms >= ? AND u.window_ms < ? AND {used}"
+        " UNION ALL SELECT (SELECT min(u.window_ms) FROM usage u WHERE u.generation = ?"
+        " AND u.subject_id = o.subject_id AND u.window_ms >= o.from_ms"
+        f" AND u.window_ms < o.end_ms AND {used}) FROM owners o"
+        " WHERE o.customer = ?) AS f",
+        (generation, customer, *first_day, generation, customer),
+    )
+    return None if row is None else row[0]

@@ -38,6 +38,12 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the ids of its groups."""
         return ids_in(self.groups)
 
+    def column(self, meter: str) -> Sequence[Total]:
+        """Return a meter's totals of all groups; none where they have none of it."""
+        if meter in self.whole:
+            return self.whole[meter]
+        return self.others.get(meter, ())
+
     def rows(self) -> Iterator[tuple[int, Totals]]:
         """Yield the totals of each group, by its id.
 

@@ -1,6 +1,6 @@
 """SQL for usage as it is read: what was counted, per subject, window and group."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -95,10 +95,20 @@ class Sums(NamedTuple):
     packed: Packed
 
 
-async def read_usage(
+class Days(NamedTuple):
+    """What a customer used in a span, in no order: days, and windows at its edges."""
+
+    rows: list[UsageRow]
+    packs: list[tuple[int, int, Block]]
+    """Subject and day of each, UTC ms."""
+    labels: Mapping[int, str]
+    """Of every group in them, by its id."""
+
+
+async def read_days(
     tx: Tx, generation: int, *, customer: str, start: int, end: int
-) -> list[UsageRow]:
-    """Return a customer's usage of ``[start, end)``, in order of time.
+) -> Days:
+    """Return a customer's usage of ``[start, end)``.
 
     What lies between two midnights UTC comes by day, once or twice a group; the edges
     as windows. Of a subject that changed hands it is what they used while this customer
@@ -108,9 +118,29 @@ async def read_usage(
     rows = await tx.fetch_all(
         _days_and_edges(test), _whole_given(generation, customer, **span)
     )
-    found = await _unpacked(tx, ((None, *row) for row in rows))
-    found += await _of_parts(tx, generation, test, customer, **span)
-    return sorted((row for _, row in found), key=lambda row: row.window_ms)
+    packs = [
+        (subject_id, day_ms, block)
+        for subject_id, day_ms, labels, body in rows
+        if not labels
+        for block in unpack(body)
+    ]
+    found = [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows if g]
+    found += [r for _, r in await _of_parts(tx, generation, test, customer, **span)]
+    return Days(found, packs, await labels_in(tx, (block for _, _, block in packs)))
+
+
+async def read_usage(
+    tx: Tx, generation: int, *, customer: str, start: int, end: int
+) -> list[UsageRow]:
+    """Return the same as rows alone, in order of time."""
+    span = {"start": start, "end": end}
+    days = await read_days(tx, generation, customer=customer, **span)
+    found = days.rows + [
+        UsageRow(subject_id, day_ms, days.labels[group_id], totals)
+        for subject_id, day_ms, block in days.packs
+        for group_id, totals in block.rows()
+    ]
+    return sorted(found, key=lambda row: row.window_ms)
 
 
 async def read_sums_of(
@@ -353,41 +383,3 @@ async def count_unique(
         ),
     )
     return [(row[0], row[1], row[2]) for row in rows]
-
-
-async def first_use(tx: Tx, generation: int, *, customer: str) -> int | None:
-    """Return the first window in which a customer used anything, UTC ms.
-
-    Not its day, which may have begun in another month of the customer's calendar.
-    """
-    day = await tx.fetch_one(
-        "SELECT min(d.day_ms) FROM (SELECT min(u.day_ms) AS day_ms FROM usage_days u"  # noqa: S608 - our own words
-        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
-        f" AND {_USED.format(first='day_ms', length=DAY_MS)} UNION ALL"
-        " SELECT min(u.day_ms) FROM packed_days u WHERE u.generation = ?"
-        f" AND u.subject_id IN ({whole(one_of(1))})) AS d",
-        (generation, customer) * 2,
-    )
-    start = None if day is None else day[0]
-    first_day = (0, 0) if start is None else (int(start), int(start) + DAY_MS)
-    used = _USED.format(first="window_ms", length=1)
-    row = await tx.fetch_one(
-        "SELECT min(f.at_ms) FROM (SELECT min(u.window_ms) AS at_ms FROM usage u"  # noqa: S608 - our own words
-        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
-        f" AND u.window_ms >= ? AND u.window_ms < ? AND {used}"
-        " UNION ALL SELECT (SELECT min(u.window_ms) FROM usage u WHERE u.generation = ?"
-        " AND u.subject_id = o.subject_id AND u.window_ms >= o.from_ms"
-        f" AND u.window_ms < o.end_ms AND {used}) FROM owners o"
-        " WHERE o.customer = ?) AS f",
-        (generation, customer, *first_day, generation, customer),
-    )
-    return None if row is None else row[0]
-
-
-_USED: Final = (
-    "(u.totals <> '{{}}' OR EXISTS (SELECT 1 FROM unique_values v"
-    " WHERE v.generation = u.generation AND v.subject_id = u.subject_id"
-    " AND v.window_ms >= u.{first} AND v.window_ms < u.{first} + {length}"
-    " AND v.group_id = u.group_id))"
-)
-"""Whether usage has anything in it: of what was corrected nothing may be left."""

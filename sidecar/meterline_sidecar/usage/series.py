@@ -1,7 +1,7 @@
 """Usage over time: what charts show, in spans of 15 minutes, an hour or a day."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -11,10 +11,10 @@ from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.decimals import Number, plus, total_of
 from meterline_sidecar.meters import (
     AGGREGATIONS,
+    SUMS,
     Meter,
+    Total,
     Totals,
-    aggregations_of,
-    merge,
     quantity,
 )
 from meterline_sidecar.properties import NONE
@@ -22,6 +22,8 @@ from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted
+from meterline_sidecar.usage.customer_usage import UNGROUPED
+from meterline_sidecar.usage.summed import total_of_many
 
 POINTS_MAX: Final = 1_000
 GROUPS_MAX: Final = 8  # shown by name; the rest is one group, "others"
@@ -114,11 +116,31 @@ async def read_series(
     if customer is None:
         rows = await rollups.read_all(tx, at.generation, step_ms=step_ms, **bounds)
     elif step_ms == DAY_MS:
-        found = await store.read_usage(tx, at.generation, customer=customer, **bounds)
-        rows = [(row.window_ms, row.labels, row.totals) for row in found]
+        days = await store.read_days(tx, at.generation, customer=customer, **bounds)
+        rows = rows_of(meter, days, is_grouped=group_by is not None)
     else:
         rows = await store.read_windows(tx, at.generation, customer=customer, **bounds)
     return series_of(meter, rows, span, step_ms=step_ms, group_by=group_by)
+
+
+def rows_of(meter: Meter, days: store.Days, *, is_grouped: bool) -> Iterator[Row]:
+    """Yield a meter's part of days; of packed ones all groups as one, where that is asked.
+
+    Args:
+        is_grouped: whether groups are told apart; those of a meter that does not add
+            up always are.
+    """
+    name, aggregation = meter.name, meter.aggregation
+    for row in days.rows:
+        yield row.window_ms, row.labels, row.totals
+    is_one = AGGREGATIONS[aggregation].add is SUMS.add and not is_grouped
+    for _, day_ms, block in days.packs:
+        column = block.column(name)
+        if column and is_one:
+            yield day_ms, UNGROUPED, {name: total_of_many(aggregation, column)}
+        elif column:
+            for group_id, total in zip(block.ids(), column, strict=True):
+                yield day_ms, days.labels[group_id], {name: total}
 
 
 async def unique_series(
@@ -172,26 +194,25 @@ def series_of(
     group_by: str | None = None,
 ) -> Series:
     """Return rows of totals as a series; pure."""
-    aggregations = aggregations_of([meter])
-    cells: dict[tuple[str, int], Totals] = defaultdict(dict)
+    cells: dict[tuple[str, int], list[Total]] = defaultdict(list)
     for at_ms, labels, totals in rows:
         if (total := totals.get(meter.name)) is not None:
-            cell = cells[labels, at_ms // step_ms * step_ms]
-            merge(cell, more={meter.name: total}, aggregations=aggregations)
-    groups: dict[str, Totals] = defaultdict(dict)
+            cells[labels, at_ms // step_ms * step_ms].append(total)
+    groups: dict[str, list[Total]] = defaultdict(list)
     by_line: dict[str, dict[int, Number]] = defaultdict(dict)
     names: dict[str, str] = {}
-    for (labels, at_ms), cell in cells.items():
-        merge(groups[labels], more=cell, aggregations=aggregations)
+    for (labels, at_ms), parts in cells.items():
+        total = total_of_many(meter.aggregation, parts)
+        groups[labels].append(total)
         name = names.get(labels)
         if name is None:
             name = names[labels] = _name(meter, labels, group_by)
         line = by_line[name]
-        line[at_ms] = plus(line.get(at_ms, 0), quantity(cell[meter.name]))
+        line[at_ms] = plus(line.get(at_ms, 0), quantity(total))
     totals_by_line: dict[str, Number] = defaultdict(int)
-    for labels, group in groups.items():
-        name = names[labels]
-        totals_by_line[name] = plus(totals_by_line[name], quantity(group[meter.name]))
+    for labels, parts in groups.items():
+        name, total = names[labels], total_of_many(meter.aggregation, parts)
+        totals_by_line[name] = plus(totals_by_line[name], quantity(total))
     times_ms = list(range(span.start, span.end, step_ms))
     return Series(
         meter=meter.name,

@@ -1,8 +1,9 @@
 """What a customer used day by day, on their own calendar."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
+from functools import partial
 
 import msgspec
 
@@ -15,7 +16,13 @@ from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
-from meterline_sidecar.usage.series import Row, Series, series_of, unique_series
+from meterline_sidecar.usage.series import (
+    Row,
+    Series,
+    rows_of,
+    series_of,
+    unique_series,
+)
 from meterline_sidecar.web.parts import Parts
 
 
@@ -73,16 +80,14 @@ async def read_daily(
     starts = [day.start for day in shown_days]
     midnights = [_midnight_ms(day.date) for day in shown_days]
     span = {"start": period.start, "end": period.end}
-    if all(start % DAY_MS == 0 for start in starts):
-        found = await store.read_usage(tx, at.generation, customer=customer.id, **span)
-        rows: list[Row] = [(r.window_ms, r.labels, r.totals) for r in found]
-    else:
-        rows = await store.read_windows(tx, at.generation, customer=customer.id, **span)
-    placed = [
-        (midnights[bisect_right(starts, at_ms) - 1], labels, totals)
-        for at_ms, labels, totals in rows
-        if at_ms >= starts[0]
-    ]
+    is_utc = all(start % DAY_MS == 0 for start in starts)
+    rows_for = await _rows_by_meter(tx, at, customer, by_day=is_utc, **span)
+
+    def placed(meter: Meter) -> Iterable[Row]:
+        for at_ms, labels, totals in rows_for(meter):
+            if at_ms >= starts[0]:
+                yield midnights[bisect_right(starts, at_ms) - 1], labels, totals
+
     shown = Period(midnights[0], midnights[-1] + DAY_MS, period.name)
     spans = [(day.start, day.end) for day in shown_days]
     days = dict(zip(midnights, spans, strict=True))
@@ -94,9 +99,21 @@ async def read_daily(
                 tx, at, meter, days, step_ms=DAY_MS, customer=customer.id
             )
         else:
-            series = series_of(meter, placed, shown, step_ms=DAY_MS)
+            series = series_of(meter, placed(meter), shown, step_ms=DAY_MS)
         found_by_meter[meter.name] = series.begun_by(today_ms)
     return found_by_meter
+
+
+async def _rows_by_meter(
+    tx: Tx, at: Counted, customer: Customer, *, start: int, end: int, by_day: bool
+) -> Callable[[Meter], Iterable[Row]]:
+    """Return what returns the rows of a meter: days in UTC, or windows."""
+    span = {"start": start, "end": end}
+    if by_day:
+        days = await store.read_days(tx, at.generation, customer=customer.id, **span)
+        return partial(rows_of, days=days, is_grouped=False)
+    windows = await store.read_windows(tx, at.generation, customer=customer.id, **span)
+    return lambda _meter: windows
 
 
 def _midnight_ms(day: date) -> int:

@@ -2,13 +2,15 @@
 
 import pytest
 
+from meterline_pricing import Period
 from meterline_sidecar.clock import DAY_MS
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import Aggregation, Meter
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.usage import packed_days
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted, counted_now
 from meterline_sidecar.usage.packed_days import DayPacker
+from meterline_sidecar.usage.series import Series, read_series
 from meterline_sidecar.usage.summed import by_group
 from tests.agreed import agree_to
 from tests.integration.conftest import Sidecar
@@ -20,7 +22,9 @@ from tests.integration.usage.test_corrections import (
 )
 from tests.producer import NOON_MS, Connection, batch
 
-ADDING = {m.name: m.aggregation for m in METERS if m.aggregation != "unique"}
+ADDING: dict[str, Aggregation] = {
+    m.name: m.aggregation for m in METERS if m.aggregation != "unique"
+}
 TODAY_MS = NOON_MS // DAY_MS * DAY_MS
 SPAN = {"start": TODAY_MS - DAY_MS, "end": TODAY_MS + 2 * DAY_MS}
 
@@ -63,6 +67,22 @@ async def is_right(ledger: Corrected) -> bool:
     return await ledger.sound() == []
 
 
+async def charts(ledger: Corrected) -> list[Series]:
+    """Return charts by day of every meter that adds up or not, by group and not."""
+    async with ledger.sidecar.database.reading() as tx:
+        at = await counted(tx)
+        return [
+            await read_series(
+                *(tx, at, meter, Period(SPAN["start"], SPAN["end"], "some")),
+                step_ms=DAY_MS,
+                customer="acme",
+                group_by=group_by,
+            )
+            for meter in METERS
+            for group_by in (None, *meter.group_by)
+        ]
+
+
 async def ship(ledger: Corrected, n_events: int, *, seed: int) -> None:
     async with Connection(ledger.sidecar.socket) as app:
         await app.hello(f"{seed:032x}")
@@ -75,11 +95,13 @@ async def test_packed_days_stay_right_as_events_come_late_and_are_corrected(
 ) -> None:
     ledger = await Corrected.of(sidecar, some_events(80, seed=1))
     n_before = await n_rows(ledger, "usage_days")
+    before = await charts(ledger)
 
     assert await pack(ledger) > n_before / 2
     assert await n_rows(ledger, "usage_days") < n_before / 2
     assert await n_rows(ledger, "packed_days") == 3  # of each subject one
     assert await is_right(ledger)
+    assert await charts(ledger) == before
 
     await ship(ledger, 5, seed=2)
     assert await is_right(ledger)
