@@ -88,34 +88,38 @@ def owner_of(directory: Path) -> Owner | None:
 
 
 def remove_unfinished(spool_dir: Path) -> None:
-    """Remove what processes left that died while they made their spool."""
+    """Remove what processes left that died while they made a spool, or removed one."""
     if not spool_dir.is_dir():
         return
     for path in spool_dir.iterdir():
-        if not _UNFINISHED.fullmatch(path.name):
-            continue
-        try:
-            if time.time() - path.lstat().st_mtime < UNFINISHED_S_MIN:
-                continue  # somebody may be at it right now
-            folder = Folder.open(path)
-        except OSError:
-            continue
         with contextlib.suppress(OSError):
-            _remove_unfinished(folder)
-        folder.close()
+            if _UNFINISHED.fullmatch(path.name):
+                if _is_left(path):
+                    _remove_unmade(path)
+            elif _NAME.fullmatch(path.name) and _is_left(path):
+                path.rmdir()  # refused, unless all that was in it is gone
 
 
-def _remove_unfinished(folder: Folder) -> None:
-    file = ProducerFile.take(folder)
-    if file is None and folder.names():
-        return  # its process lives
-    try:  # Nothing was recorded: it never got its real name.
-        for name in folder.names():
-            folder.remove(name)
-        folder.path.rmdir()
+def _is_left(path: Path) -> bool:
+    """Say whether nobody can be at a directory right now."""
+    return time.time() - path.lstat().st_mtime >= UNFINISHED_S_MIN
+
+
+def _remove_unmade(path: Path) -> None:
+    folder = Folder.open(path)
+    try:
+        file = ProducerFile.take(folder)
+        if file is None and folder.names():
+            return  # its process lives
+        try:  # Nothing was recorded: it never got its real name.
+            for name in folder.names():
+                folder.remove(name)
+            folder.path.rmdir()
+        finally:
+            if file is not None:
+                file.close()
     finally:
-        if file is not None:
-            file.close()
+        folder.close()
 
 
 class DeadSpool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from meterline.spool.dead import DeadSpool
+from meterline.spool.dead import DeadSpool, remove_unfinished
 from meterline.spool.folder import NotOurs
 from meterline.spool.living import Spool
 from meterline.spool.producer_file import FILE_BYTES, FILE_NAME
@@ -321,3 +321,19 @@ def test_looking_at_such_a_spool_says_what_is_there(
 
     with pytest.raises(NotOurs, match=FILE_NAME):
         DeadSpool.take(path)
+
+
+def test_what_a_process_left_that_died_as_it_removed_a_spool_goes(
+    tmp_path: Path,
+) -> None:
+    full = left_by_a_worker(tmp_path)
+    emptied, being_emptied = (tmp_path / (digit * 32) for digit in "ab")
+    for path in (emptied, being_emptied):
+        path.mkdir()
+    for path in (full, emptied):
+        os.utime(path, (0, 0))
+
+    remove_unfinished(tmp_path)
+
+    assert set(tmp_path.iterdir()) == {full, being_emptied}
+    assert (full / FILE_NAME).exists()
