@@ -3,7 +3,8 @@
     for chance in fuzz:
         try_something(bent(chance, b"what is right"))
 
-The seed of the case that failed is printed; ``SEED=n`` runs only that one.
+The seed of the case that failed is printed; ``SEED=n`` runs only that one. A build, which
+has ``CI`` set as well, begins with that one, and tries the same cases each time.
 """
 
 import math
@@ -21,7 +22,9 @@ import msgspec
 from tests.all_events import ALL_EVENTS, with_packs
 from tests.fault.host import IS_SOAK
 
-FUZZ_S: Final = float(os.environ.get("METERLINE_FUZZ_S") or (3600 if IS_SOAK else 2))
+ASKED_S: Final = os.environ.get("METERLINE_FUZZ_S")
+FUZZ_S: Final = float(ASKED_S or (3600 if IS_SOAK else 2))
+BUILD_CASES: Final = 30  # some seconds of each fuzzer
 ROUND_CASES: Final = 2_000
 MEMORY_BYTES_MAX: Final = 64 << 20  # above what it was; one claimed length is 4 GiB
 
@@ -45,8 +48,13 @@ class Fuzz:
     """Yields a source of chance for each case, until the time is over."""
 
     def __init__(self) -> None:
-        self.seed = int(os.environ.get("SEED") or random.randrange(2**32))
-        self._is_repeated = bool(os.environ.get("SEED"))
+        given = os.environ.get("SEED")
+        self.seed = int(given or random.randrange(2**32))
+        self._cases_max = math.inf
+        if given and not os.environ.get("CI"):
+            self._cases_max = 1
+        elif given and not (ASKED_S or IS_SOAK):
+            self._cases_max = BUILD_CASES
         self.n_cases = 0
         self._is_over = False
 
@@ -62,10 +70,15 @@ class Fuzz:
         while True:
             self.n_cases += 1
             yield random.Random(self.seed)
-            if self._is_repeated or time.monotonic() >= end_s:
+            if self._is_enough(end_s):
                 self._is_over = True
                 return
             self.seed = random.Random(self.seed).randrange(2**32)
+
+    def _is_enough(self, end_s: float) -> bool:
+        if self._cases_max < math.inf:
+            return self.n_cases >= self._cases_max
+        return time.monotonic() >= end_s
 
 
 class Bend(NamedTuple):
