@@ -41,7 +41,8 @@ OWN_LEDGERS: Final = (
     *("test_ids.py", "test_laws.py", "test_provisioned.py", "test_retries.py"),
     "test_ways.py",
     # They ask a process of its own.
-    *("test_browser.py", "test_forms.py", "test_openapi.py", "test_paper.py"),
+    *("test_browser.py", "test_forms.py", "test_languages.py", "test_narrow.py"),
+    *("test_openapi.py", "test_paper.py"),
 )
 """Which modules have ledgers in files in any case."""
 
