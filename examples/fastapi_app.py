@@ -1,5 +1,6 @@
 """A FastAPI API that is sold in two plans: keys, work after the answer, and noise.
 
+    pip install fastapi '.[sidecar]'
     uvicorn examples.fastapi_app:app
     meterline run --config examples/fastapi_app.toml
 

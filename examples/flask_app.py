@@ -1,5 +1,6 @@
 """A Flask API that is billed by the word.
 
+    pip install flask gunicorn .
     gunicorn examples.flask_app:app
 
     curl -H "Authorization: Bearer key-of-acme" localhost:8000/words/5

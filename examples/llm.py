@@ -1,6 +1,6 @@
 """A chat that streams what a language model answers, billed by model and kind of token.
 
-pip install openai 'meterline[sidecar,llm]'
+pip install openai '.[sidecar,llm]'
 export OPENAI_API_KEY=...
 uvicorn examples.llm:app
 meterline run --config examples/llm.toml
