@@ -1,6 +1,6 @@
 """Everything at once: real apps, real faults, one oracle.
 
-    make soak                                         the fault suite, then two hours of this
+    make soak                                         two hours of this, then the fault suite
     METERLINE_SOAK_S=300 python -m tests.soak         five minutes of it
     SEED=7 METERLINE_SOAK_S=300 python -m tests.soak  with the moments of another run
 
