@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,7 @@ from typing import IO, Final, NamedTuple, cast
 ABSENT: Final = ("h2", "pygments", "trio")
 """What only tests have installed: httpx would load it into each of their processes."""
 BACKLOG: Final = 64
+_MAKING: Final = threading.Lock()
 
 
 class Command(NamedTuple):
@@ -65,9 +67,14 @@ class Forked:
 
 
 @cache
-def forked() -> Forked:
-    """Return the one that this process has."""
+def _made() -> Forked:
     return Forked()
+
+
+def forked() -> Forked:
+    """Return the one that this process has; several threads may ask at once."""
+    with _MAKING:
+        return _made()
 
 
 def _run(command: Command, out: IO[bytes], err: IO[bytes]) -> int:
