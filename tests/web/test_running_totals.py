@@ -1,6 +1,7 @@
 import re
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from meterline_sidecar.billing.standing import Standing
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.terms.customers import CustomerIndex
 from tests.producer import event
-from tests.web.conftest import OpenWeb
+from tests.web.conftest import OpenWeb, configure
 
 NAMES = ("ann", "bob", "cyd", "dan")
 HTML = {"Accept": "text/html"}
@@ -85,6 +86,23 @@ async def test_a_page_of_customers_looks_at_no_other(
     assert pages[2] == [f"c{i:03}" for i in range(50, 100)]
     assert pages[3] == ["c077", "c007", *(f"c{i:03}" for i in range(70, 80) if i != 77)]
     assert sum(looked_at.values()) == 50 + 30 + 50
+
+
+async def test_a_meter_that_was_just_added_has_no_quantity_yet(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with open_web(meterline=CUSTOMERS, pricing=PRICING) as web:
+        await web.ship(event(subject="ann"))
+        await web.parts.standings.refresh()
+        more = METER.replace('"calls"', '"more"')
+        configure(tmp_path, meterline=CUSTOMERS + more, pricing=PRICING)
+        assert (await web.http.post("/v1/reload")).status_code == 200
+
+        page = await web.http.get("/customers", headers=HTML)
+
+    assert page.status_code == 200
+    row = page.text.partition(">ann</a>")[2].partition("</tr>")[0]
+    assert re.findall(r'num roomy">([^<]*)<', row) == ["1", "\N{EN DASH}"]
 
 
 async def test_who_used_something_does_not_wait_for_everybody_else(
