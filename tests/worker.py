@@ -1,6 +1,6 @@
 """A worker process for fault tests: records as fast as it can and keeps a ledger.
 
-    python -m tests.worker SOCKET SPOOL_DIR LEDGER FIRST [THREADS]
+    python -m tests.worker SOCKET SPOOL_DIR LEDGER FIRST THREADS PAUSE_S
 
 The ledger is a memory-mapped file of one counter a thread: how many ``record`` calls
 have returned. It survives a SIGKILL, so it is the oracle for what must not be lost.
@@ -22,19 +22,32 @@ from tests.patience import PATIENCE_S
 COUNTER: Final = struct.Struct("=Q")
 STEP: Final = 10**9  # numbers of a thread, and of a worker, that no other one takes
 THREADS_MAX: Final = 8
+BURST: Final = 200  # records, and then a pause
+PAUSE_S: Final = 0.002  # leaves some of the machine to the others
 
 
 class Worker:
-    """A running worker, seen from the test."""
+    """A running worker, seen from the test.
+
+    Args:
+        pause_s: of each thread after every ``BURST``. With a short one, a worker that
+            lives on has soon recorded more than a busy machine takes in.
+    """
 
     def __init__(
-        self, folder: Path, *, number: int, socket: Path, n_threads: int = 1
+        self,
+        folder: Path,
+        *,
+        number: int,
+        socket: Path,
+        n_threads: int = 1,
+        pause_s: float = PAUSE_S,
     ) -> None:
         self.number = number
         self.n_threads = n_threads
         self.ledger = folder / f"ledger-{number}"
         self.ledger.write_bytes(bytes(COUNTER.size * THREADS_MAX))
-        arguments = [socket, folder / "spool", self.ledger, number, n_threads]
+        arguments = [socket, folder / "spool", self.ledger, number, n_threads, pause_s]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.worker", *map(str, arguments)],
             stderr=subprocess.DEVNULL,
@@ -66,7 +79,7 @@ class Worker:
 
 def main() -> None:
     """Record until killed, or until SIGTERM asks for a clean end."""
-    socket, spool_dir, ledger, number, n_threads = sys.argv[1:]
+    socket, spool_dir, ledger, number, n_threads, pause_s = sys.argv[1:]
     meter = Meter(socket=socket, spool_dir=spool_dir)
     with Path(ledger).open("r+b") as file:
         memory = mmap.mmap(file.fileno(), 0)
@@ -85,8 +98,8 @@ def main() -> None:
             meter.record("n", first + count)
             count += 1
             counts[i] = count
-            if count % 200 == 0:
-                is_over.wait(0.002)  # leave some of the machine to the others
+            if count % BURST == 0:
+                is_over.wait(float(pause_s))
 
     threads = [
         threading.Thread(target=record, args=(i,)) for i in range(int(n_threads))

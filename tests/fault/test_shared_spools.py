@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 ROUNDS: Final = 4
 DRAIN_S: Final = 30.0
+PAUSE_S: Final = 0.1  # 2,000 events a second: some are left, and all are soon drained
 SHARED: Final = SIDECAR.replace('spool_dir = "spool"', 'spool_dir = "../spool"')
 CODE: Final = "spools_of_another_ledger"
 
@@ -58,7 +59,12 @@ class Pair:
 
     def worker(self, sidecar: SidecarProcess) -> Worker:
         """Start a worker that sends to a sidecar."""
-        worker = Worker(self._folder, number=next(self._numbers), socket=sidecar.socket)
+        worker = Worker(
+            self._folder,
+            number=next(self._numbers),
+            socket=sidecar.socket,
+            pause_s=PAUSE_S,
+        )
         self.workers.append((sidecar, worker))
         return worker
 
