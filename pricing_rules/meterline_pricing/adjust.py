@@ -6,34 +6,33 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from meterline_pricing.bill import Bill, Draft, Item
+from meterline_pricing.bill import Bill, Draft, Given, Item
 from meterline_pricing.charge import Charge, percent_charge
-from meterline_pricing.money import ZERO, number_text
+from meterline_pricing.money import ZERO, number_text, round_money
 from meterline_pricing.order import StepName
 from meterline_pricing.plan import Plan, committed_amount
 from meterline_pricing.price import PerGroup
 from meterline_pricing.rating import rate
-from meterline_pricing.terms import Commitment
+from meterline_pricing.terms import Commitment, numbered
 from meterline_pricing.usage import parts_of
 
 
 def amount_discounts(bill: Bill, plan: Plan) -> None:
     """Take the discounts that are amounts: in a price's own line, or by a new line."""
     for item in bill.items:
-        for discount in item.card.discounts:
+        for discount, nth in numbered(item.card.discounts):
             if discount.amount is not None:
-                left = discount.amount
+                term = Given("discount", item.card.name, discount.name, nth)
                 for draft in bill.lines_of(item.key):
+                    left = bill.rest_of(term, discount.amount)
                     taken = min(left, bill.unpaid(draft))
-                    left -= taken
                     text = f"{bill.text(taken)} {discount.name}"
                     bill.take_within(draft, taken, text)
-    for discount in plan.discounts:
+                    bill.note_given(term, taken)
+    for discount, nth in numbered(plan.discounts):
         if discount.amount is not None:
             scope = bill.scope(discount.on)
-            taken = min(discount.amount, bill.left_of(scope))
-            text = f"{bill.text(taken)} {discount.name}"
-            bill.take("discount", discount.name, taken, text, scope)
+            _take_amount(bill, "discount", discount.name, discount.amount, scope, nth)
 
 
 def percent_discounts(bill: Bill, plan: Plan) -> None:
@@ -45,10 +44,10 @@ def percent_discounts(bill: Bill, plan: Plan) -> None:
                 for draft in bill.lines_of(item.key):
                     taken = bill.unpaid(draft) * discount.percent / 100
                     bill.take_within(draft, taken, f"{bill.text(taken)} {name}")
-    for discount in plan.discounts:
+    for discount, nth in numbered(plan.discounts):
         if discount.percent is not None:
             scope = bill.scope(discount.on)
-            _take_percent(bill, "discount", discount.name, discount.percent, scope)
+            _take_percent(bill, "discount", discount.name, discount.percent, scope, nth)
 
 
 def minimums(bill: Bill, plan: Plan) -> None:
@@ -81,35 +80,35 @@ def commitments(bill: Bill, plan: Plan) -> None:
 
 def coupons(bill: Bill, plan: Plan) -> None:
     """Take the coupons, in order, each of what the one before it left."""
-    for coupon in plan.coupons:
+    for coupon, nth in numbered(plan.coupons):
         scope = bill.scope(coupon.on)
         if coupon.amount is not None:
-            taken = min(coupon.amount, bill.left_of(scope))
-            text = f"{bill.text(taken)} {coupon.name}"
-            bill.take("coupon", coupon.name, taken, text, scope)
+            _take_amount(bill, "coupon", coupon.name, coupon.amount, scope, nth)
         else:
             percent = coupon.percent or ZERO
-            _take_percent(bill, "coupon", coupon.name, percent, scope)
+            _take_percent(bill, "coupon", coupon.name, percent, scope, nth)
 
 
 def prepaid_credits(bill: Bill, plan: Plan) -> None:
     """Pay from prepaid credits, in order, until nothing is left to pay."""
-    used_up: dict[str, Decimal] = {}
     for payer in bill.payers:
-        before = dict(used_up)
-        for credit in payer.credits:
-            amount = max(credit.amount - before.get(credit.name, ZERO), ZERO)
+        for credit, nth in numbered(payer.credits):
+            term = Given("credit", "", credit.name, nth)
+            amount = bill.rest_of(term, credit.amount)
             scope = [d for d in bill.scope(credit.on) if d.of not in payer.but]
-            taken = min(bill.rounded(amount), bill.left_of(scope))
-            used_up[credit.name] = used_up.get(credit.name, ZERO) + taken
-            bill.take(
+            # Rounded down: it pays no more than was paid in advance.
+            whole = round_money(amount, bill.currency, "down")
+            taken = bill.take(
                 "credit",
                 credit.name,
-                taken,
-                f"{bill.text(taken)} of {bill.text(amount)} {credit.name}",
+                whole,
+                f"{bill.text(min(whole, bill.left_of(scope)))} of {bill.text(amount)}"
+                f" {credit.name}",
                 scope,
                 lowers_tax=plan.order.credits_lower_tax,
+                nth=nth,
             )
+            bill.note_given(term, taken)
 
 
 def taxes(bill: Bill, plan: Plan) -> None:
@@ -150,16 +149,32 @@ ADJUSTMENTS: Final[dict[StepName, Callable[[Bill, Plan], None]]] = {
 """What each step of an order does, but for the two that give the lines."""
 
 
+def _take_amount(
+    bill: Bill,
+    kind: Literal["discount", "coupon"],
+    name: str,
+    amount: Decimal,
+    scope: Sequence[Draft],
+    nth: int,
+) -> None:
+    """Take an amount that is given once in a period, or what is left of it."""
+    term = Given(kind, "", name, nth)
+    left = min(bill.rest_of(term, amount), bill.left_of(scope))
+    text = f"{bill.text(left)} {name}"
+    bill.note_given(term, bill.take(kind, name, left, text, scope, nth=nth))
+
+
 def _take_percent(
     bill: Bill,
     kind: Literal["discount", "coupon"],
     name: str,
     percent: Decimal,
     scope: Sequence[Draft],
+    nth: int,
 ) -> None:
     base = bill.left_of(scope)
     text = f"{number_text(percent)}% of {bill.text(base)} {name}"
-    bill.take(kind, name, base * percent / 100, text, scope)
+    bill.take(kind, name, base * percent / 100, text, scope, nth=nth)
 
 
 def _limits(

@@ -48,6 +48,17 @@ class Item(NamedTuple):
     """The same, as it stands behind a description."""
 
 
+class Given(NamedTuple):
+    """What an amount that is given once in a period is known by, whatever changes."""
+
+    kind: Kind
+    of: str
+    """The name of the rate card whose discount it is; empty for the plan's."""
+    name: str
+    nth: int
+    """How many of that name come before it."""
+
+
 class Payer(NamedTuple):
     """Credits, in order, and what they pay for."""
 
@@ -67,6 +78,7 @@ class Draft:
         of: str = "",
         charges: Iterable[Charge] = (),
         note: str = "",
+        nth: int = 0,
     ) -> None:
         self.kind: Kind = kind
         self.name = name
@@ -75,6 +87,8 @@ class Draft:
         self.charges = list(charges)
         self.note = note
         """What stands before the charges in the explanation."""
+        self.nth = nth
+        """Of a term: how many of its name come before it."""
         self.takes = False
         """Whether it takes from other lines: only those can be discounted, paid and
         taxed."""
@@ -102,6 +116,7 @@ class Bill:
         share: tuple[int, int] | None = None,
         shares: Mapping[str, tuple[int, int] | None] | None = None,
         billed: Mapping[str, Decimal],
+        given: dict[Given, Decimal] | None = None,
         is_last: bool = True,
     ) -> None:
         self.currency = currency
@@ -117,15 +132,25 @@ class Bill:
         """The part for which some items are billed, where theirs is another."""
         self.billed = billed
         """What earlier invoices of this period have charged, by item."""
+        self.given = {} if given is None else given
+        """What amounts that are given once have given, here and on the bills of earlier
+        parts of the period."""
         self.is_last = is_last
         """Whether no other part of the period will follow."""
         self.drafts: list[Draft] = []
 
     def add(
-        self, kind: Kind, name: str, amount: Decimal, text: str, *, of: str = ""
+        self,
+        kind: Kind,
+        name: str,
+        amount: Decimal,
+        text: str,
+        *,
+        of: str = "",
+        nth: int = 0,
     ) -> Draft:
         """Add a line of one charge, and return it."""
-        draft = Draft(kind, name, of=of, charges=[Charge(amount, text)])
+        draft = Draft(kind, name, of=of, charges=[Charge(amount, text)], nth=nth)
         self.drafts.append(draft)
         return draft
 
@@ -138,19 +163,20 @@ class Bill:
         scope: Sequence[Draft],
         *,
         lowers_tax: bool = True,
-    ) -> None:
+        nth: int = 0,
+    ) -> Decimal:
         """Add a line that takes ``amount`` from the lines of ``scope``.
 
         Each line bears its share by what is left of it, in whole minor units. No more
-        is taken than is left.
+        is taken than is left. Returns what was taken.
         """
         left = self.left_of(scope)
         if left < self.rounded(amount):
             amount = left
         taken = self.rounded(amount)
         if taken <= 0:
-            return
-        self.add(kind, name, -amount, f"- {text}").takes = True
+            return ZERO
+        self.add(kind, name, -amount, f"- {text}", nth=nth).takes = True
         parts = split_amount(
             taken, [self.left(draft) for draft in scope], self.currency.minor_unit
         )
@@ -159,6 +185,7 @@ class Bill:
                 draft.reduced += part
             else:
                 draft.paid += part
+        return taken
 
     def scope(self, on: Sequence[str] = ()) -> list[Draft]:
         """Return the lines of some rate cards, or of all; never those that take.
@@ -185,6 +212,14 @@ class Bill:
         taken = min(amount, self.unpaid(draft))
         if taken > 0:
             draft.charges.append(Charge(-taken, f"- {text}"))
+
+    def rest_of(self, term: Given, amount: Decimal) -> Decimal:
+        """Return what is left of an amount that is given once."""
+        return max(amount - self.given.get(term, ZERO), ZERO)
+
+    def note_given(self, term: Given, taken: Decimal) -> None:
+        """Note what an amount that is given once has given."""
+        self.given[term] = self.given.get(term, ZERO) + taken
 
     def rounded(self, amount: Decimal) -> Decimal:
         """Return an amount in whole minor units."""

@@ -42,6 +42,8 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``50,000 x $0.00 + 70,000 x $0.001 = $70.00``."""
     span: Period | None = None
     """Where its price held in a part of the period alone: which."""
+    nth: int = 0
+    """Of a discount, a coupon or a credit: how many of its name its plan has before it."""
 
     @property
     def is_idle(self) -> bool:
@@ -248,6 +250,7 @@ def _finished(
                 amount=amount,
                 explanation=explanation,
                 span=item.span if item else None,
+                nth=draft.nth,
             )
         )
     return Invoice(

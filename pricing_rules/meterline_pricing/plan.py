@@ -207,12 +207,16 @@ class Plan(Checked, frozen=True, kw_only=True):
         """This plan in a free trial: everything has a price, and costs nothing.
 
         Nothing is to be reached either: limits and commitments of the whole plan begin
-        behind it, with their share, and so do coupons.
+        behind it, with their share, and so do coupons. Nor does an amount off give
+        anything here: it is there for what costs something.
         """
         cards = tuple(
             replace(
                 card,
-                discounts=(*card.discounts, FREE_TRIAL),
+                discounts=(
+                    *(one for one in card.discounts if one.amount is None),
+                    FREE_TRIAL,
+                ),
                 minimum_spend=None,
                 commitment=None,
             )
@@ -224,6 +228,7 @@ class Plan(Checked, frozen=True, kw_only=True):
             minimum_spend=None,
             maximum_spend=None,
             commitment=None,
+            discounts=(),
             coupons=(),
         )
 

@@ -9,11 +9,11 @@ of the period, usage by its time; tiers begin anew with a new price.
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from meterline_pricing.bill import Bill, Item, Payer
+from meterline_pricing.bill import Bill, Given, Item, Payer
 from meterline_pricing.errors import PricingError
 from meterline_pricing.invoice import Invoice, invoice_of_bill, read_by
 from meterline_pricing.money import ZERO, currency_of, exact
@@ -21,10 +21,17 @@ from meterline_pricing.period import Calendar, Period
 from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.price_model import PriceModel
 from meterline_pricing.proration import Stretch, share_of
-from meterline_pricing.terms import Coupon, Credit, Discount
+from meterline_pricing.terms import Credit
 from meterline_pricing.unit_price import Volume
 from meterline_pricing.united import united
 from meterline_pricing.usage import Usage, together
+
+_OF_MONEY: Final = tuple(
+    key
+    for key in RateCard.__struct_fields__
+    if key not in ("name", "description", "source")
+)
+"""What of a price decides what it costs; the rest are words."""
 
 
 def invoice_of(
@@ -52,18 +59,19 @@ def invoice_of(
         stretches[0].period.start, stretches[-1].period.end, name or whole.name
     )
     parts: list[Invoice] = []
-    for first, last, agreed in _epochs(stretches):
+    given: dict[Given, Decimal] = {}
+    for first, last, plan in _epochs(stretches):
         charged = _charged(stretches, first, last, whole, time_zone)
         span = Period(stretches[first].period.start, stretches[last].period.end)
-        plan = _without_taken(agreed, parts)
         bill = Bill(
             currency_of(plan.currency),
             plan.rounding,
             items=charged.items,
-            payers=_payers(stretches[first : last + 1], charged.keys, parts),
+            payers=_payers(stretches[first : last + 1], charged.keys),
             share=_share(span, whole, plan, time_zone),
             shares=charged.shares,
             billed={},
+            given=given,
         )
         parts.append(invoice_of_bill(bill, plan, period, unpriced=charged.unread))
     return _joined(parts, period)
@@ -132,8 +140,9 @@ def unbroken(stretches: Sequence[Stretch]) -> list[frozenset[int]]:
     return found
 
 
-_Carried = dict[str, tuple[int, dict[str, Usage]]]
-"""By rate card: since when it has been the same, and what was used, by meter."""
+_Carried = dict[tuple[str | None, str], tuple[int, dict[str, Usage]]]
+"""By what a price is known by: since when it has been the same, and what was used, by
+meter."""
 
 
 class _Charge(NamedTuple):
@@ -155,14 +164,14 @@ def _charge(stretch: Stretch, following: Plan | None, carried: _Carried) -> _Cha
     starts: dict[str, int] = {}
     going_on: _Carried = {}
     for card in stretch.plan.prices:
-        start, before = carried.get(card.name, (stretch.period.start, {}))
+        start, before = carried.get(_identity(card), (stretch.period.start, {}))
         used = {
             meter: _used(stretch, meter, start, before.get(meter, ZERO))
             for meter in (card.meter, card.price.also_reads)
             if meter is not None
         }
         if _goes_on(card, following):
-            going_on[card.name] = (start, used)
+            going_on[_identity(card)] = (start, used)
             continue
         cards.append(card)
         starts[card.name] = start
@@ -208,8 +217,18 @@ def _used(stretch: Stretch, meter: str, start: int, before: Usage) -> Usage:
     return together(before, used) if before is not ZERO else used
 
 
-def _goes_on(card: RateCard, following: Plan | None) -> bool:
-    return following is not None and card in following.prices
+def _identity(card: RateCard) -> tuple[str | None, str]:
+    """Return what a price is known by in all plans: its meter, or the name of a fee."""
+    return card.meter, "" if card.meter else card.name
+
+
+def _goes_on(card: RateCard, other: Plan | None) -> bool:
+    """Say whether another plan has a price, in whatever words."""
+    return other is not None and any(
+        _identity(card) == _identity(one)
+        and all(getattr(card, key) == getattr(one, key) for key in _OF_MONEY)
+        for one in other.prices
+    )
 
 
 def _check(stretches: Sequence[Stretch]) -> None:
@@ -253,41 +272,8 @@ def _share(
     return share_of(span, whole, by=plan.prorate, time_zone=time_zone)
 
 
-def _without_taken(plan: Plan, parts: Sequence[Invoice]) -> Plan:
-    """Return the plan less what earlier parts of the period took of its amounts."""
-    if not parts:
-        return plan
-    taken: dict[tuple[str, str], Decimal] = {}
-    with exact():
-        for line in (line for part in parts for line in part.lines):
-            key = (line.kind, line.name)
-            taken[key] = taken.get(key, ZERO) - line.amount
-        changes: dict[str, Any] = {
-            field: tuple(
-                _less(term, taken.get((kind, term.name), ZERO))
-                for term in getattr(plan, field)
-            )
-            for kind, field in (
-                ("credit", "credits"),
-                ("coupon", "coupons"),
-                ("discount", "discounts"),
-            )
-        }
-    return replace(plan, **changes)
-
-
-def _less(
-    term: Discount | Coupon | Credit, taken: Decimal
-) -> Discount | Coupon | Credit:
-    if term.amount is None:
-        return term
-    return replace(term, amount=max(term.amount - taken, ZERO))
-
-
 def _payers(
-    stretches: Sequence[Stretch],
-    charged: Sequence[frozenset[str]],
-    earlier: Sequence[Invoice],
+    stretches: Sequence[Stretch], charged: Sequence[frozenset[str]]
 ) -> list[Payer]:
     """Return which credits pay for what: each for what is charged under its plan.
 
@@ -296,7 +282,7 @@ def _payers(
     """
     found: list[tuple[tuple[Credit, ...], frozenset[str]]] = []
     for stretch, keys in zip(stretches, charged, strict=True):
-        credits_ = _without_taken(stretch.plan, earlier).credits
+        credits_ = stretch.plan.credits
         if found and found[-1][0] == credits_:
             found[-1] = credits_, found[-1][1] | keys
         else:
@@ -309,7 +295,7 @@ def _payers(
 
 def _since(stretches: Sequence[Stretch], first: int, i: int, card: RateCard) -> int:
     """Return since when a rate card of a stretch has been the same, in its epoch."""
-    while i > first and card in stretches[i - 1].plan.prices:
+    while i > first and _goes_on(card, stretches[i - 1].plan):
         i -= 1
     return stretches[i].period.start
 

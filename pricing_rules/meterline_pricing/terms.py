@@ -4,9 +4,11 @@ All of it is plain data that checks itself, as prices are. ``adjust.py`` applies
 in the order that ``order.py`` gives.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypeVar
 
 from meterline_pricing.errors import PricingError, Problem
 from meterline_pricing.fields import (
@@ -148,6 +150,17 @@ class Tax(Checked, frozen=True, kw_only=True):
     """The names of the prices that are taxed; empty for all lines."""
     per: Literal["invoice", "line"] = "invoice"
     """Whether the tax is rounded once for all lines together, or line by line."""
+
+
+Named = TypeVar("Named", Discount, Coupon, Credit)
+
+
+def numbered(terms: Iterable[Named]) -> Iterator[tuple[Named, int]]:
+    """Yield terms of one kind, each with how many of its name come before it."""
+    seen: Counter[str] = Counter()
+    for term in terms:
+        yield term, seen[term.name]
+        seen[term.name] += 1
 
 
 def _check_off(struct: Discount | Coupon, fields: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from meterline_pricing import Calendar, Invoice, Period, Plan
 from meterline_pricing.models import Coupon, Credit
+from meterline_pricing.terms import numbered
 from meterline_sidecar.billing.statement import Journal
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.invoices import NewUse
@@ -59,15 +60,13 @@ class Balances:
                 found[key] = found.get(key, Decimal(0)) + Decimal(use.amount)
         return found
 
-    def periods(self, coupon: Coupon, *, but: str) -> int:
-        """Return how many periods but one had a coupon."""
+    def periods(self, coupon: str, *, but: str) -> int:
+        """Return how many periods but one had a coupon, by its ``coupon_name``."""
         return len(
             {
                 use.period
                 for use in self._uses
-                if use.kind == "coupon"
-                and use.name == coupon.name
-                and use.period != but
+                if use.kind == "coupon" and use.name == coupon and use.period != but
             }
         )
 
@@ -99,21 +98,35 @@ class Balances:
             for credit in plan.credits
             if credit.pays_on(first, last)
         ]
-        coupons = [
-            coupon
-            for coupon in plan.coupons
-            if coupon.periods is None
-            or self.periods(coupon, but=period.name) < coupon.periods
-        ]
         return replace(
             plan,
             credits=tuple(sorted(left, key=_turn)),
-            coupons=tuple(coupons),
+            coupons=self._coupons_left(plan, period),
         )
+
+    def _coupons_left(self, plan: Plan, period: Period) -> tuple[Coupon, ...]:
+        found: list[Coupon] = []
+        for coupon, nth in reversed(list(numbered(plan.coupons))):
+            had = self.periods(coupon_name(coupon.name, nth), but=period.name)
+            if coupon.periods is None or had < coupon.periods:
+                found.append(coupon)
+            elif any(other.name == coupon.name for other in found):
+                # In its place, so that those behind it are still counted as such.
+                found.append(replace(coupon, amount=Decimal(0), percent=None))
+        return tuple(reversed(found))
 
 
 def _turn(credit: Credit) -> tuple[int, date]:
     return credit.priority, credit.expires or NEVER
+
+
+def coupon_name(name: str, nth: int) -> str:
+    """Return what the uses of a coupon are known by.
+
+    Args:
+        nth: how many of its name its plan has before it.
+    """
+    return f"{name} #{nth + 1}" if nth else name
 
 
 def uses_of(
@@ -125,7 +138,12 @@ def uses_of(
     before = balances.used_by(period)
     if not before and not any(plan.coupons or plan.credits for plan in plans):
         return []  # of most there is nothing to use up
-    counted = {c.name for plan in plans for c in plan.coupons if c.periods is not None}
+    counted = {
+        coupon_name(coupon.name, nth)
+        for plan in plans
+        for coupon, nth in numbered(plan.coupons)
+        if coupon.periods is not None
+    }
     once = {c.name for plan in plans for c in plan.credits if c.every == "once"}
     own = drawn.currency
     taken = {name: Decimal(0) for name, currency in before if currency == own}
@@ -133,8 +151,10 @@ def uses_of(
     for line in drawn.lines:
         if line.kind == "credit" and line.name in once:
             taken[line.name] = taken.get(line.name, Decimal(0)) - line.amount
-        elif line.kind == "coupon" and line.name in counted - balances.given(period):
-            coupons[line.name] = coupons.get(line.name, Decimal(0)) - line.amount
+        elif line.kind == "coupon":
+            coupon = coupon_name(line.name, line.nth)
+            if coupon in counted - balances.given(period):
+                coupons[coupon] = coupons.get(coupon, Decimal(0)) - line.amount
     # What it used when it was in another currency is there again.
     more = {key: -amount for key, amount in before.items() if key[1] != own}
     for name, amount in taken.items():

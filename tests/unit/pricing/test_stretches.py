@@ -233,8 +233,8 @@ def test_a_change_that_changes_nothing_changes_no_cent(
 
 
 DOLLAR = RateCard(price=PerUnit(1), meter="calls")
-SAME_DOLLAR = RateCard(price=PerUnit(1), meter="calls", description="all calls")
-"""Of which nothing but what stands on the invoice is another."""
+SAME_DOLLAR = RateCard(price=Graduated((Tier(unit_amount=1),)), meter="calls")
+"""Another price, which costs the same."""
 
 
 def test_a_limit_of_all_prices_counts_what_discounts_left() -> None:
@@ -329,7 +329,7 @@ def terms() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @given(terms(), st.lists(st.integers(0, 120), min_size=2, max_size=4))
-def test_where_only_the_words_of_a_price_change_no_cent_does(
+def test_where_a_price_changes_to_one_that_costs_the_same_no_cent_does(
     beside: dict[str, Any], used: list[int]
 ) -> None:
     cards = itertools.cycle((DOLLAR, SAME_DOLLAR))
@@ -345,6 +345,56 @@ def test_where_only_the_words_of_a_price_change_no_cent_does(
     whole = invoice(plan(FEE_50, DOLLAR, **beside), {"calls": Decimal(sum(used))})
     assert drawn.total == whole.total
     assert (drawn.tax, drawn.credits) == (whole.tax, whole.credits)
+
+
+def test_a_price_in_other_words_goes_on() -> None:
+    off = {"discounts": (Discount(amount=1),), "minimum_spend": 40}
+    said = [
+        replace(TIERED, description=words, source=words, **off) for words in ("a", "b")
+    ]
+    fees = [RateCard(price=Flat("10.01"), name="fee", source=s) for s in ("a", "b")]
+
+    drawn = bill((plan(said[0], fees[0]), 15, 80), (plan(said[1], fees[1]), 30, 80))
+
+    # 100 of 160 are free: 30.00 - 1.00, and 11.00 to the minimum.
+    assert [(line.description, line.amount) for line in drawn.lines] == [
+        ("b", 29),
+        ("fee", Decimal("10.01")),
+        ("calls: minimum", 11),
+    ]
+
+
+def test_an_amount_off_a_price_is_given_once_over_a_change_of_the_price() -> None:
+    off = (Discount(amount=30), Discount(amount=5), Discount(percent=50))
+    cheap, dear = (
+        RateCard(price=PerUnit(unit), meter="calls", discounts=off) for unit in (1, 2)
+    )
+
+    drawn = bill((plan(cheap), 15, 32), (plan(dear), 30, 50))
+
+    # 32 - 30 - 2 = 0; 100 - 3 = 97, and half of it.
+    assert [line.amount for line in drawn.lines] == [0, Decimal("48.50")]
+
+
+def test_amounts_of_one_name_are_each_given_once_where_sides_are_charged_by_themselves() -> (
+    None
+):
+    terms = {
+        "discounts": (
+            Discount(amount=60, on=("fee",)),
+            Discount(percent=10, on=("calls",)),
+            Discount(amount=15, on=("calls",)),
+        )
+    }
+    fee = RateCard(price=Flat("100"), name="fee")
+
+    drawn = bill(
+        (plan(fee, DOLLAR, minimum_spend=0, **terms), 15, 10),
+        (plan(fee, DOLLAR, minimum_spend=1, **terms), 30, 105),
+    )
+
+    # 50 - 50 and 50 - 10 of the fee; 10 - 10, and 105 - 5 - 10% of the calls.
+    assert drawn.total == 0 + 40 + 0 + 90
 
 
 def test_a_gap_and_two_currencies_are_refused() -> None:

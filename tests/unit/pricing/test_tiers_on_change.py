@@ -147,12 +147,12 @@ def test_groups_go_on_each_by_itself() -> None:
 
 
 @given(st.lists(st.integers(0, 300), min_size=2, max_size=3))
-def test_changes_that_change_nothing_but_a_name_come_to_what_one_plan_does(
+def test_changes_that_change_no_cost_come_to_what_one_plan_does(
     quantities: list[int],
 ) -> None:
-    """The tiers of prices that cost the same, told apart by their description."""
+    """The tiers of prices that cost the same, told apart by a limit that none reaches."""
     parts = [
-        (plan(Graduated(OLD), description=f"calls {i}"), Decimal(used))
+        (plan(Graduated(OLD), maximum_spend=10_000 + i), Decimal(used))
         for i, used in enumerate(quantities)
     ]
 

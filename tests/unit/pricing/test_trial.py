@@ -10,7 +10,14 @@ from meterline_pricing import (
     RateCard,
     invoice,
 )
-from meterline_pricing.models import Commitment, Coupon, Flat, PerUnit
+from meterline_pricing.models import (
+    Commitment,
+    Coupon,
+    Credit,
+    Discount,
+    Flat,
+    PerUnit,
+)
 from meterline_pricing.tools import Stretch, invoice_of
 
 DAY_MS = 86_400_000
@@ -65,6 +72,23 @@ def test_a_maximum_of_the_plan_is_cut_to_the_days_behind_a_trial(
 
     # Twenty days of thirty, whatever else the plan has.
     assert drawn.total == 60
+
+
+def test_an_amount_off_is_for_what_costs_something() -> None:
+    off = (Discount(amount=3),)
+    card = RateCard(meter="calls", price=PerUnit("0.50"), discounts=off)
+    fee = RateCard(name="fee", price=Flat(30))
+    terms = {"discounts": (Discount(amount=10),), "credits": (Credit(amount=1),)}
+    pro = Plan(name="pro", currency="usd", prices=(card, fee), **terms)  # type: ignore[arg-type]
+    stretches = [
+        Stretch(terms, Period(first * DAY_MS, last * DAY_MS), {"calls": Decimal(10)})
+        for terms, first, last in ((pro.on_trial, 0, 10), (pro, 10, 30))
+    ]
+
+    drawn = invoice_of(stretches, Period(0, 30 * DAY_MS))
+
+    # Of the twenty days: 5 - 3 of the calls, 20 of the fee, less 10, and 1 paid before.
+    assert drawn.total == 11
 
 
 def test_a_customer_may_have_a_trial_of_their_own() -> None:
