@@ -14,7 +14,7 @@ from msgspec import Struct
 from meterline import system
 from meterline.complaints import Complaints, troubles
 from meterline.events import Flag, Kind
-from meterline.options import MeterOptions, Options, resolve
+from meterline.options import MeterOptions, Options, resolve, seconds_to_wait
 from meterline.properties import Properties
 from meterline.quantities import (
     Number,
@@ -310,8 +310,9 @@ class Meter:
 
         Correctness never needs this: what was recorded is safe in the spool.
         """
+        wait_s = seconds_to_wait(timeout_s, usual_s=CLOSE_TIMEOUT_S)
         shipper = self.shipper
-        return shipper is None or shipper.flush(timeout_s=timeout_s)
+        return shipper is None or shipper.flush(timeout_s=wait_s)
 
     def close(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Ship what is left, for at most ``timeout_s``, and say goodbye.
@@ -321,7 +322,7 @@ class Meter:
         An event that comes later opens everything again. Raises nothing.
         """
         try:
-            self._close(timeout_s)
+            self._close(seconds_to_wait(timeout_s, usual_s=CLOSE_TIMEOUT_S))
         except Exception as error:  # noqa: BLE001 - edge: the app must not see our errors
             troubles.add(f"could not close a meter: {error}")
 

@@ -2,17 +2,19 @@
 
 import contextlib
 import os
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Final, TypedDict, Unpack
 
 from msgspec import Struct
 
-from meterline.quantities import exact_text, is_unicode
+from meterline.complaints import troubles
+from meterline.quantities import class_name, exact_text, is_unicode
 from meterline.settings import default_socket, default_spool_dir
 from meterline.spool.segment import SEGMENT_BYTES_MIN
 
 SPOOL_BYTES_MAX: Final = 64 << 20
+WAIT_S_MAX: Final = 1e9  # 30 years: a lock cannot wait for a few hundred
 SYNC_INTERVAL_S: Final = 1.0
 APP_CHARS_MAX: Final = 256
 
@@ -77,30 +79,49 @@ def resolve(**given: Unpack[MeterOptions]) -> Options:
     )
 
 
+def seconds_to_wait(given: object, *, usual_s: float) -> float:
+    """Return how long to wait at most: as was given, or as usual if that is no time.
+
+    Raises nothing, whatever is given: it is asked where the app must not see our
+    errors. What is no time is counted among the troubles, and said the first time.
+    """
+    with contextlib.suppress(Exception):
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            wait_s = float(given)
+            if not isnan(wait_s):
+                return min(max(wait_s, 0.0), WAIT_S_MAX)
+    troubles.add(
+        f"timeout_s must be a number of seconds, and one of type {class_name(given)} is"
+        f" none: {usual_s:g} s are taken"
+    )
+    return usual_s
+
+
 def _app_name(given: object) -> str:
     option = "METERLINE_APP" if given is None else "app_name"
     name = exact_text(os.environ.get(option, "app") if given is None else given)
     if name is None or not 0 < len(name) <= APP_CHARS_MAX or not is_unicode(name):
         shown = given if name is None else name
         raise ValueError(
-            f"{option} must have 1 to {APP_CHARS_MAX} characters: {shown!r}"
+            f"{option} must be a text of 1 to {APP_CHARS_MAX} characters: {shown!r:.60}"
         )
     return name
 
 
 def _path(option: str, given: str | os.PathLike[str] | None) -> Path | None:
     """Return the path that was given, ``None`` where none was."""
-    variable = f"METERLINE_{option.upper()}"
-    path = given or os.environ.get(variable)
-    if not path:
-        return None
+    if given is None or (isinstance(given, str) and not given):
+        option = f"METERLINE_{option.upper()}"
+        given = os.environ.get(option)
+        if not given:
+            return None
     try:
-        is_possible = b"\0" not in os.fsencode(Path(path))
+        is_possible = b"\0" not in os.fsencode(Path(given))
     except (TypeError, ValueError):
         is_possible = False
     if not is_possible:
-        raise ValueError(f"{option if given else variable} must be a path: {path!r}")
-    return Path(path)
+        raise ValueError(f"{option} must be a path: {given!r:.100}")
+    return Path(given)
 
 
 def _spool_bytes_max(given: object) -> int:

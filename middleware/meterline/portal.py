@@ -20,7 +20,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from meterline.quantities import exact_text
+from meterline.quantities import exact_text, is_unicode
 
 TTL_S_MAX: Final = 24 * 3600
 SKEW_S: Final = 60  # how far the clocks of app and sidecar may differ
@@ -35,7 +35,8 @@ BROKEN: Final = (
 
 CUSTOMER_CHARS_MAX: Final = 100
 
-Seconds = Annotated[int, Meta(ge=0, le=2**40)]
+TIME_S_MAX: Final = 2**40
+Seconds = Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
 
 
 class InvalidToken(ValueError):
@@ -87,20 +88,23 @@ def portal_token(
     Raises:
         ValueError: an argument is of another kind, or out of bounds.
     """
-    if not 0 < len(exact_text(customer) or "") <= CUSTOMER_CHARS_MAX:
+    exact_id = exact_text(customer) or ""
+    if not 0 < len(exact_id) <= CUSTOMER_CHARS_MAX or not is_unicode(exact_id):
         raise ValueError(
             f"customer must be a customer's id, a text of 1 to {CUSTOMER_CHARS_MAX}"
             f" characters, not {customer!r:.60}"
         )
-    for name, value in (("ttl_s", ttl_s), ("now_s", now_s)):
-        if value is not None and type(value) is not int:
+    issued_s = int(time.time()) if now_s is None else now_s
+    for name, value in (("ttl_s", ttl_s), ("now_s", issued_s)):
+        if type(value) is not int:
             raise ValueError(
                 f"{name} must be a whole number of seconds, not {value!r:.60}"
             )
     if not 0 < ttl_s <= TTL_S_MAX:
         raise ValueError(f"ttl_s={ttl_s} is not between 1 and {TTL_S_MAX} (a day)")
-    issued_s = int(time.time()) if now_s is None else now_s
-    claims = Claims(AUDIENCE, customer, issued_s, issued_s + ttl_s)
+    if not 0 <= issued_s <= TIME_S_MAX - ttl_s:
+        raise ValueError(f"now_s={issued_s!s:.40} is not a time in UTC seconds")
+    claims = Claims(AUDIENCE, exact_id, issued_s, issued_s + ttl_s)
     body = (
         f"{_encode(msgspec.json.encode(HEADER))}.{_encode(msgspec.json.encode(claims))}"
     )

@@ -15,7 +15,7 @@ from uuid import UUID
 from meterline.asgi_types import Scope
 from meterline.compiled import native
 from meterline.inside import DJANGO_REQUEST
-from meterline.quantities import exact_text
+from meterline.quantities import exact_text, is_unicode
 
 Resolver = Callable[[Scope], str | None]
 
@@ -277,6 +277,8 @@ def _secret(key: object) -> bytes:
             "key must be the secret of the digest, a text or bytes, and is of type"
             f" {type(given).__name__}"
         )
+    if isinstance(given, str) and not is_unicode(given):
+        raise ValueError("key must be valid Unicode, or bytes")
     secret = given.encode() if isinstance(given, str) else given
     if len(secret) < KEY_BYTES_MIN:
         raise ValueError(

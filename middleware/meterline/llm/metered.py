@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, Final, TypeVar, cast
 
 from meterline import Handle, Meter, current
+from meterline.complaints import troubles
 from meterline.llm.calls import Call, Recorder
 from meterline.llm.lines import Lines
+from meterline.quantities import class_name
 
 T = TypeVar("T")
 _TEXTS: Final = (bytes, bytearray, memoryview, str)
@@ -45,9 +47,21 @@ def metered(
             ``provider`` as the answer has them.
     """
     # Taken now: who goes through a stream may do so in the context of another request.
-    recorder: Recorder = current() if to is None else to
-    call = Call(recorder, properties, keep_usage=keep_usage)
+    call = Call(_recorder(to), properties, keep_usage=keep_usage)
     return cast("T", _metered(answer, call))
+
+
+def _recorder(to: object) -> Recorder:
+    """Return what records, for who has named it or nothing; nobody's for any other."""
+    if to is None:
+        return current()
+    if _has(to, "record"):
+        return cast("Recorder", to)
+    troubles.add(
+        f"to must be a handle or a meter, and one of type {class_name(to)} is neither:"
+        " what the answer cost is nobody's"
+    )
+    return Handle(None)
 
 
 def _metered(answer: Any, call: Call) -> Any:

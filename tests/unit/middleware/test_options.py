@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from meterline import Meter, MeterMiddleware
 from meterline.asgi_types import Receive, Scope, Send
-from meterline.options import SPOOL_BYTES_MAX, SYNC_INTERVAL_S, resolve
+from meterline.options import (
+    SPOOL_BYTES_MAX,
+    SYNC_INTERVAL_S,
+    MeterOptions,
+    resolve,
+)
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,3 +113,20 @@ def test_every_option_is_taken_by_whatever_records(
 
     meter = made.meter if isinstance(made, MeterMiddleware) else made
     assert (meter.options.app_name, meter.options.is_disabled) == ("x", True)
+
+
+@pytest.mark.parametrize("wrong", [0, False, b"", [], 42, b"/s", "a\0b"])
+@pytest.mark.parametrize("option", ["socket", "spool_dir"])
+def test_what_can_be_no_path_is_told(option: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{option} must be a path: "):
+        resolve(**cast("MeterOptions", {option: wrong}))
+
+
+def test_a_path_that_is_empty_is_none(state_dir: Path) -> None:
+    assert resolve(socket="").socket == state_dir / "meterline.sock"
+
+
+@pytest.mark.parametrize("wrong", [42, b"x", "", "x" * 257, "\ud800"])
+def test_what_can_be_no_name_of_an_app_is_told(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"^app_name must be a text of 1 to 256"):
+        resolve(app_name=wrong)
