@@ -5,12 +5,16 @@ sequence sets titles, moves the cursor and hides lines, a line end makes a line 
 own in a log, and a spreadsheet takes a cell that begins with ``=`` for a formula.
 """
 
+import codecs
+import contextlib
+import io
 import logging
 import re
 import textwrap
 import time
+from collections.abc import Generator
 from types import TracebackType
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 ExcInfo = (
     tuple[type[BaseException], BaseException, TracebackType | None]
@@ -62,31 +66,87 @@ def _escaped(found: re.Match[str]) -> str:
     text = found.group()
     if len(text) > 1 or text.isprintable():  # a style of ours, or a letter
         return text
+    return _codes(text)
+
+
+def _codes(text: str) -> str:
     raw = text.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{raw[i : i + 2].hex()}" for i in range(0, len(raw), 2))
+
+
+def _as_codes(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands in place of letters that an encoding does not have."""
+    assert isinstance(error, UnicodeEncodeError)
+    return _codes(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("meterline", _as_codes)
+
+
+def _whole(stream: TextIO) -> TextIO:
+    """Return a stream that writes all letters of all texts, or raises."""
+    raw: object = getattr(stream, "buffer", None)
+    if isinstance(raw, io.FileIO):
+        # PYTHONUNBUFFERED: what a full disk does not take of a text would be forgotten.
+        return io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=stream.encoding,
+            errors="meterline",
+            line_buffering=True,
+        )
+    reconfigure: Any = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="meterline")
+    return stream
 
 
 class PrintableStream:
     """A stream to a person, on which only our own styles are more than text.
 
-    They are known by their form, and only where there is a terminal.
+    They are known by their form, and only where there is a terminal. Letters that the
+    stream's encoding does not have are written out in the same way.
+
+    Args:
+        name: of the stream, for who reads that it cannot be written to.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, *, name: str = "output") -> None:
+        self._stream = stream = _whole(stream)
+        self._name = name
         self._suspect = _STYLED if stream.isatty() else _SUSPECT_IN_LINES
 
     def write(self, text: str) -> int:
-        """Write a text; return how much of it was taken: all."""
-        self._stream.write(self._suspect.sub(_escaped, text))
+        """Write a text; return how much of it was taken: all.
+
+        Raises:
+            OSError: there is no room for it, or nobody reads it any more.
+        """
+        with self._named():
+            self._stream.write(self._suspect.sub(_escaped, text))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what waits; raises as ``write``."""
+        with self._named():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _named(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = self._name
+            raise
 
     def isatty(self) -> bool:
         """Say whether there is a terminal."""
         return self._stream.isatty()
 
     def __getattr__(self, name: str) -> object:
-        """Return whatever else the stream has."""
+        """Return whatever else the stream has, but what would pass by this one."""
+        # click takes it where it does not trust the encoding.
+        if name == "buffer":
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
 

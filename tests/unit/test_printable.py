@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 
+import click
 import pytest
 
 from meterline_sidecar.cli.output import show_json
@@ -124,3 +125,17 @@ def test_the_times_of_log_lines_are_utc(monkeypatch: pytest.MonkeyPatch) -> None
 def test_no_name_turns_the_amounts_behind_it() -> None:
     assert in_order("10% of €5 \u202eevil\u2066 = €0.50") == "10% of €5 evil = €0.50"
     assert in_order("\u200fشركة") == "\u200fشركة"  # a mark of where it stands alone
+
+
+def test_a_stream_of_few_letters_writes_the_others_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = io.BytesIO()
+    stream = PrintableStream(io.TextIOWrapper(raw, encoding="ascii"))
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    click.echo(f"Žofie 𐍈 {TITLE}")
+
+    shown = raw.getvalue().decode()
+    assert shown == f"\\u017dofie \\ud800\\udf48 {printable(TITLE)}\n"
+    assert json.loads(f'"{shown[:-1]}"') == f"Žofie 𐍈 {TITLE}"

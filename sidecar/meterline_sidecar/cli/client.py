@@ -1,6 +1,7 @@
 """Asks a running sidecar over HTTP, wherever it listens."""
 
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from meterline_sidecar.cli.exits import (
 )
 from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.web.answers.problem import Problem
 
 TIMEOUT_S: Final = 30.0
@@ -30,6 +32,7 @@ NOT_NOW: Final = (429, 503)
 CUT_SHORT: Final = b"Internal Server Error"
 """What uvicorn says where an answer was cancelled, as by a sidecar that is stopped."""
 TOKEN: Final = "METERLINE_TOKEN"  # noqa: S105 - the variable's name
+TOKEN_FORM: Final = re.compile("[!-~]*")
 
 
 class Page(Protocol):
@@ -54,6 +57,21 @@ def _is_kept_out(error: BaseException | None) -> bool:
     return False
 
 
+def _token() -> str:
+    """Return the token of the environment; empty where there is none.
+
+    Raises:
+        ConfigError: it cannot be one; it is not shown, as it may be one but for a letter.
+    """
+    token = os.environ.get(TOKEN, "").strip()
+    if not TOKEN_FORM.fullmatch(token):
+        raise ConfigError(
+            f"{TOKEN}: there is a letter in it that no token has, or a space; copy it"
+            " again, or create one with `meterline token create`"
+        )
+    return token
+
+
 class Client:
     """A connection to the sidecar's HTTP API.
 
@@ -69,13 +87,18 @@ class Client:
         self.url = url
         # Loading whom to trust takes longer than the answer: a socket has no TLS.
         trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_unix else True
-        token = os.environ.get(TOKEN)
-        self._http = httpx.Client(
-            base_url="http://localhost" if is_unix else url,
-            transport=httpx.HTTPTransport(verify=trust, uds=path if is_unix else None),
-            headers={} if token is None else {"Authorization": f"Bearer {token}"},
-            timeout=TIMEOUT_S,
-        )
+        token = _token()
+        try:
+            self._http = httpx.Client(
+                base_url="http://localhost" if is_unix else url,
+                transport=httpx.HTTPTransport(
+                    verify=trust, uds=path if is_unix else None
+                ),
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                timeout=TIMEOUT_S,
+            )
+        except httpx.InvalidURL as error:
+            raise self._nobody(error) from error
 
     @classmethod
     def find(cls, url: str | None, config_path: Path | None) -> Self:
@@ -222,6 +245,12 @@ class Client:
             response = self._http.request(
                 method, path, params=sent, content=body, timeout=timeout_s
             )
+        except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
+            raise NoSidecar(
+                f"the sidecar at {self.url} has not answered for {timeout_s:.0f} s, and"
+                " may still do what it was asked: look (`meterline status`, `meterline"
+                " audit`) before you ask again"
+            ) from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             if _is_kept_out(error):
                 raise NoSidecar(
@@ -229,10 +258,7 @@ class Client:
                     " denied); run this as the user that it runs as, or as one of its"
                     " group"
                 ) from error
-            raise NoSidecar(
-                f"no sidecar answers at {self.url} ({error}); start it with `meterline"
-                " run`, or name another one with --config FILE or --url URL"
-            ) from error
+            raise self._nobody(error) from error
         if response.is_error:
             raise self._refusal(response)
         return response
@@ -255,6 +281,12 @@ class Client:
             return NotNow(detail, after_s=int(after) if after.isdigit() else 1)
         kind = NotFound if response.status_code == NOT_FOUND else Refused
         return kind(detail)
+
+    def _nobody(self, error: Exception) -> NoSidecar:
+        return NoSidecar(
+            f"no sidecar answers at {self.url} ({error}); start it with `meterline run`,"
+            " or name another one with --config FILE or --url URL"
+        )
 
     def _stranger(self) -> NoSidecar:
         return NoSidecar(

@@ -5,12 +5,14 @@ is named here and its module imported only when it runs: ``what-if`` is the obje
 ``command`` of ``meterline_sidecar.cli.commands.what_if``.
 """
 
+import contextlib
+import errno
 import importlib
 import keyword
 import os
 import sys
 from types import ModuleType
-from typing import Final, TextIO, cast
+from typing import Final, NoReturn, TextIO, cast
 
 import click
 
@@ -20,6 +22,7 @@ from meterline_sidecar.cli.exits import (
     EXIT_CONFIG,
     EXIT_FAILED,
     EXIT_UNREACHABLE,
+    EXIT_USAGE,
     NoSidecar,
 )
 from meterline_sidecar.errors import ConfigError, MeterlineError
@@ -75,6 +78,11 @@ Written here too, so that ``--help`` loads none of them; a test holds the two to
 """
 
 
+DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+NOT_UTF_8: Final = "surrogates not allowed"
+"""What Python says where bytes of the command line are no text."""
+
+
 class LazyGroup(click.Group):
     """Knows its commands by name and loads the one that is called."""
 
@@ -97,6 +105,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or name the nearest."""
+        if args[0] == "help":
+            ctx.fail("write `meterline --help`, or `meterline COMMAND --help`")
         near = nearest(args[0], COMMANDS)
         if near is not None and near != args[0]:
             ctx.fail(f"no command {args[0]!r}; did you mean {near!r}?")
@@ -125,27 +135,58 @@ def main() -> None:
     # CPU time at each start. A module that is None cannot be imported, and httpx goes on
     # without, as where these are not installed.
     sys.modules.setdefault("httpx._main", cast("ModuleType", None))
-    # All of it passes here: our words, those of apps and their clients, and logs.
-    sys.stdout = cast("TextIO", PrintableStream(sys.stdout))
-    sys.stderr = cast("TextIO", PrintableStream(sys.stderr))
+    # All of it passes here: our words, those of apps and their clients, and logs. A
+    # stream that was closed (`>&-`) is None.
+    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdout = cast("TextIO", PrintableStream(sys.stdout, name="standard output"))
+    if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stderr = cast("TextIO", PrintableStream(sys.stderr, name="standard error"))
     try:
-        cli(prog_name="meterline")
+        _run()
     except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(EXIT_CONFIG)
-    except PermissionError as error:
-        click.echo(
-            f"meterline: {error.filename}: {error.strerror}; run this as the user that"
-            " the sidecar runs as",
-            err=True,
-        )
+        _end(str(error), EXIT_CONFIG)
+    except BrokenPipeError:  # whoever read it has what they wanted
+        _drop_output()
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        text = error.strerror or str(error)
-        where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"meterline: {where}{text}; check the disk and its room", err=True)
-        sys.exit(EXIT_FAILED)
+        _drop_output()
+        _end(f"meterline: {_words(error)}", EXIT_FAILED)
+    except UnicodeEncodeError as error:
+        if error.reason != NOT_UTF_8:
+            raise
+        _end(f"meterline: {error.object[:60]!r} is not UTF-8", EXIT_USAGE)
     except MeterlineError as error:
-        click.echo(f"meterline: {error}", err=True)
         is_away = isinstance(error, NoSidecar)
-        sys.exit(EXIT_UNREACHABLE if is_away else EXIT_FAILED)
+        _end(f"meterline: {error}", EXIT_UNREACHABLE if is_away else EXIT_FAILED)
+
+
+def _run() -> None:
+    try:
+        cli(prog_name="meterline")
+    except SystemExit:
+        # What fails later than here, Python says in a traceback.
+        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            sys.stdout.flush()
+        raise
+
+
+def _end(text: str, code: int) -> NoReturn:
+    click.echo(text, err=True)
+    sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Let nothing be written at the end that could not be written now."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _words(error: OSError) -> str:
+    """Return what went wrong with a file, and what to do."""
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        return "the directory that this runs in was deleted; change to another one"
+    where = f"{error.filename}: " if error.filename else ""
+    what = f"{where}{error.strerror or error}"
+    if isinstance(error, PermissionError):
+        return f"{what}; run this as the user that the sidecar runs as"
+    return f"{what}; check the disk and its room" if error.errno in DISK else what

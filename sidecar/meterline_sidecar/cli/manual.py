@@ -27,8 +27,8 @@ pipe, they are plain text. `NO_COLOR` turns colours off.
 | exit code | meaning |
 |---|---|
 | 0 | success |
-| 1 | failed; the message says what to do |
-| 2 | the command line is invalid |
+| 1 | failed, refused by the sidecar, or interrupted; the message says what to do |
+| 2 | the command line is invalid: an unknown option, a day that does not exist, options that exclude each other |
 | 3 | a check ran and found something |
 | 69 | no sidecar is running there |
 | 78 | the configuration is invalid; every mistake is listed |

@@ -1,12 +1,15 @@
 """The options that several commands share."""
 
+import re
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Final, TypeVar
 
 import click
 
 from meterline_pricing import PricingError
+from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.terms.period_names import period_name
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -29,6 +32,80 @@ URL: Final = click.option(
     "default the configured one.",
 )
 JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+DAY_FORM: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class Day(click.ParamType[date]):
+    """A day of a calendar."""
+
+    name = "day"
+
+    def convert(
+        self,
+        value: str | date,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> date:
+        """Return it, or say how one is written."""
+        if isinstance(value, date):
+            return value
+        text = value.strip()
+        try:
+            # Or it would take a week, too, and digits without anything between them.
+            return date.fromisoformat(text if DAY_FORM.fullmatch(text) else "")
+        except ValueError:
+            self.fail(
+                f"no day is called `{value:.40}`; write one such as 2026-11-23",
+                param,
+                ctx,
+            )
+
+
+class Time(click.ParamType[str]):
+    """A moment."""
+
+    name = "time"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return it as the sidecar takes it, or say how one is written."""
+        text = value.strip()
+        try:
+            parse_time_ms(text)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"`{value:.40}` is not a time; write one such as 2026-11-22T08:00:00Z",
+                param,
+                ctx,
+            )
+        return text
+
+
+DAY: Final = Day()
+TIME: Final = Time()
+
+
+def is_given(value: object) -> bool:
+    """Say whether somebody gave the option whose value this is."""
+    return value is not None and value is not False and value != ()
+
+
+def not_with(option: str, **others: object) -> None:
+    """Refuse options that another one leaves no place for, instead of ignoring them.
+
+    Args:
+        option: the one that is given.
+        others: what the others are, by the names of their parameters.
+
+    Raises:
+        UsageError: one of them is given as well; names both.
+    """
+    for name, value in others.items():
+        if is_given(value):
+            raise click.UsageError(
+                f"--{option} cannot be combined with --{name.replace('_', '-')}"
+            )
 
 
 class PeriodName(click.ParamType[str]):
@@ -81,11 +158,16 @@ CLOCK: Final = clock_option(
 
 def span_options(command: F) -> F:
     """Add ``--period``, or ``--start`` and ``--end``, to a command."""
-    for name, edge in (("--end", "before"), ("--start", "from")):
+    for name, other, edge in (
+        ("--end", "--start", "before"),
+        ("--start", "--end", "from"),
+    ):
         command = click.option(
             name,
+            type=TIME,
             metavar="TIME",
-            help=f"Only {edge} this time, such as 2026-11-22T08:00:00Z.",
+            help=f"Only {edge} this time, such as 2026-11-22T08:00:00Z; UTC if it names"
+            f" no zone. Needs {other}.",
         )(command)
     return PERIOD(command)
 

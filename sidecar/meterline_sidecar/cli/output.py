@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from meterline_pricing.tools import currency_of, money_text, number_text
-from meterline_sidecar.cli.table import is_terminal
+from meterline_sidecar.cli.table import has_terminal, is_terminal
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.problem import Found, Severity
@@ -162,7 +162,7 @@ class StepsAside(Steps):
     """
 
     def __init__(self) -> None:
-        super().__init__(quiet=not sys.stderr.isatty())
+        super().__init__(quiet=not has_terminal(sys.stderr))
 
     def _begin(self, label: str, total: int) -> Progress:
         return Progress(label, total, stream=sys.stderr, after_s=PROGRESS_LINE_EVERY_S)

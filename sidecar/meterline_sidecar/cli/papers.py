@@ -10,6 +10,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import NotFound
+from meterline_sidecar.cli.options import is_given
 from meterline_sidecar.cli.output import money, quantity, writing
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.pdf import pdf_of
@@ -47,17 +48,18 @@ def document_path(number: str, ending: str = "") -> str:
 class Step(NamedTuple):
     """What became of an invoice, to be noted at the sidecar."""
 
+    option: str
     path: str
     body: dict[str, object]
 
 
-def step_of(given: Mapping[str, str | bool | None], reason: str | None) -> Step | None:
+def step_of(given: Mapping[str, object], reason: str | None) -> Step | None:
     """Return the one step that options ask for; ``None``: they ask for none.
 
     Raises:
         UsageError: they ask for several, or one lacks something.
     """
-    asked = [option for option in STEPS if given[option]]
+    asked = [option for option in STEPS if is_given(given[option])]
     details = {name: given[name] for name in DETAILS if given[name] is not None}
     if len(asked) > 1:
         raise click.UsageError(
@@ -67,6 +69,9 @@ def step_of(given: Mapping[str, str | bool | None], reason: str | None) -> Step 
         if details:
             name = "on" if "day" in details else next(iter(details))
             raise click.UsageError(f"--{name} goes with --paid or --refund")
+        if reason is not None:
+            options = ", ".join(f"--{option}" for option in STEPS)
+            raise click.UsageError(f"--reason goes with one of {options}")
         return None
     option = asked[0]
     body: dict[str, object] = {} if reason is None else {"reason": reason}
@@ -80,7 +85,7 @@ def step_of(given: Mapping[str, str | bool | None], reason: str | None) -> Step 
         raise click.UsageError(f"--{next(iter(details))} goes with --paid or --refund")
     if isinstance(given[option], str):
         body["amount"] = given[option]
-    return Step(STEPS[option], body)
+    return Step(option, STEPS[option], body)
 
 
 def find_document(

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, TextIO
 
 import click
 
@@ -75,7 +75,12 @@ def _longest_word(text: str) -> int:
 
 def is_terminal() -> bool:
     """Say whether a person looks at what is printed."""
-    return sys.stdout.isatty()
+    return has_terminal(sys.stdout)
+
+
+def has_terminal(stream: TextIO | None) -> bool:
+    """Say whether a person looks at a stream; ``None`` is one that was closed."""
+    return stream is not None and stream.isatty()
 
 
 draw: Callable[[Sequence[str], Sequence[bool], Sequence[Sequence[str]]], None] | None

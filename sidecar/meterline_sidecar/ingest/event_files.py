@@ -8,7 +8,9 @@ import csv
 import gzip
 import importlib
 import json
+import os
 import re
+import stat
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -121,11 +123,7 @@ class EventFile:
         self.n_bytes = 0
         """How long the file is; 0 of standard input."""
         if not self.is_stdin and given is None:
-            if not Path(path).exists():
-                raise BadFile(f"there is no file {path}")
-            if Path(path).is_dir():
-                raise BadFile(f"{path} is a directory; name one file of events")
-            self.n_bytes = Path(path).stat().st_size
+            self.n_bytes = _size_of(path)
         self._shape = shape or self._shape_by_name()
 
     def __enter__(self) -> Self:
@@ -181,7 +179,7 @@ class EventFile:
             return sys.stdin.buffer
         raw = self._given
         if raw is None:
-            raw = self._raw = Path(self.path).open("rb")  # noqa: SIM115 - as the next line
+            raw = self._raw = _opened(self.path)
         self._open.callback(raw.close)
         match Path(self.name.lower()).suffix:
             case ".gz":
@@ -197,6 +195,34 @@ class EventFile:
                 return opened
             case _:
                 return raw
+
+
+def _size_of(path: str) -> int:
+    """Return how long a file is.
+
+    Raises:
+        BadFile: it is none.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - an empty path is none here
+    except FileNotFoundError as error:
+        raise BadFile(f"there is no file {path or repr(path)}") from error
+    except OSError as error:
+        raise _kept_out(path, error) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise BadFile(f"{path} is a directory; name one file of events")
+    return found.st_size
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise _kept_out(path, error) from error
+
+
+def _kept_out(path: str, error: OSError) -> BadFile:
+    return BadFile(f"{path}: {error.strerror}; name a file that you can read")
 
 
 def _begun(file: BinaryIO, name: str, bytes_max: int) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import pytest
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import NoSidecar, OtherVersion, Refused
+from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.web.answers.customers import CustomerPage
 
 Answering = Callable[..., Client]
@@ -125,4 +126,54 @@ def test_an_error_in_other_words_is_no_sidecar(answering: Answering) -> None:
         answering('{"error": "x"}', status="500 Oops") as client,
         pytest.raises(NoSidecar, match="is not a Meterline sidecar"),
     ):
+        client.get("/v1/customers", CustomerPage)
+
+
+@pytest.mark.parametrize("token", ["mtl_a b", "mtl_é", "mtl_a\tb", "mtl_\x07"])
+def test_what_can_be_no_token_is_told_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("METERLINE_TOKEN", token)
+
+    with pytest.raises(ConfigError, match="METERLINE_TOKEN: there is a letter") as told:
+        Client("unix:/s")
+
+    assert "mtl_" not in str(told.value)
+
+
+@pytest.mark.parametrize(("said", "sent"), [("mtl_a\r\n", "Bearer mtl_a"), (" ", None)])
+def test_the_end_of_a_line_is_no_part_of_a_token(
+    monkeypatch: pytest.MonkeyPatch, said: str, sent: str | None
+) -> None:
+    headers: list[str | None] = []
+
+    def request(client: httpx.Client, *_: object, **__: object) -> httpx.Response:
+        headers.append(client.headers.get("Authorization"))
+        raise httpx.ConnectError("nobody")
+
+    monkeypatch.setenv("METERLINE_TOKEN", said)
+    monkeypatch.setattr(httpx.Client, "request", request)
+
+    with Client("unix:/s") as client, pytest.raises(NoSidecar):
+        client.get("/v1/customers", CustomerPage)
+
+    assert headers == [sent]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://127.0.0.1:x", ""])
+def test_a_url_that_is_none_is_nobodys(url: str) -> None:
+    with pytest.raises(NoSidecar, match="no sidecar answers at"), Client(url) as client:
+        client.get("/v1/customers", CustomerPage)
+
+
+@pytest.mark.parametrize("kind", [httpx.ReadTimeout, httpx.WriteTimeout])
+def test_who_does_not_answer_in_time_may_have_done_it(
+    monkeypatch: pytest.MonkeyPatch, kind: type[httpx.TimeoutException]
+) -> None:
+    def request(*_: object, **__: object) -> httpx.Response:
+        raise kind("timed out")
+
+    monkeypatch.setattr(httpx.Client, "request", request)
+
+    with Client("unix:/s") as client, pytest.raises(NoSidecar, match=r"look .* before"):
         client.get("/v1/customers", CustomerPage)

@@ -206,7 +206,7 @@ def test_a_url_finds_the_sidecar_without_a_configuration(
         (["invoice", "a b"], "no customer"),
         (["invoice", "acme", "--period", "2026-11-23"], "lies in 2026-11"),
         (["usage", "--start", "2026-11-01"], "give both start and end, or neither"),
-        (["events", "--start", "x", "--end", "y"], "is not a time such as"),
+        (["usage", "--start", "0001-01-01", "--end", "2026-11-01"], "is not between"),
     ],
 )
 def test_what_the_sidecar_refuses_is_told_with_what_to_do(

@@ -272,7 +272,11 @@ def test_a_quote_is_for_the_version_of_its_day(folder: Path) -> None:
         (["starter", "api_calls=1e5"], 2, "write 100000"),
         (["starter", "api_calls=NaN"], 2, "expected METER=QUANTITY"),
         (["starter", "--svg", "a.svg"], 2, "add --curve METER"),
-        (["starter", "--at", "yesterday"], 2, "does not match the format"),
+        (
+            ["starter", "--at", "yesterday"],
+            2,
+            "no day is called `yesterday`; write one such as 2026-11-23",
+        ),
     ],
 )
 def test_a_quote_that_makes_no_sense_says_why(

@@ -12,7 +12,10 @@ NOBODY = ("--url", "http://127.0.0.1:9")  # is not asked
         (("--event", "1"), "say why, with --reason"),
         (("--reason", "x", "--event", "1", "--set", "colour=red"), "it sets subject"),
         (("--reason", "x", "--event", "1", "--set", "subject"), "write it as NAME="),
-        (("--reason", "x", "--event", "1", "--at", "now"), "--at goes with --add"),
+        (
+            ("--reason", "x", "--event", "1", "--at", "2026-11-03"),
+            "--at goes with --add",
+        ),
         (("--reason", "x", "--add", "tokens=1"), "--add needs --subject and --at"),
         (
             ("--reason", "x", "--add", "a=1", "--event", "1"),

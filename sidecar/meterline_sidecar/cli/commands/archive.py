@@ -36,7 +36,7 @@ def command() -> None:
 @command.command("list")
 @daemon_options
 def list_files(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """List the files with events that left the ledger, and those that edges wrote."""
+    """List files of events that left the ledger, or that edges wrote."""
     with Client.find(url, config_path) as client:
         pages = list(client.pages("/v1/archive", Archive))
         of_edges = [

@@ -18,11 +18,16 @@ WHAT_CHARS: Final = 60  # what was agreed can be a whole price list: --json has 
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000),
+    metavar="NUMBER",
     default=50,
-    help="Show at most this many.",
+    show_default=True,
+    help="Show at most this many, up to 1000.",
 )
 @click.option(
-    "--after", type=int, help="Continue after this number, with older entries."
+    "--after",
+    type=int,
+    metavar="LINK",
+    help="Continue after this link, with older entries.",
 )
 @daemon_options
 def command(

@@ -25,7 +25,7 @@ def command() -> None:
     """
 
 
-@command.command("import")
+@command.command("import", short_help="Copy a SQLite file into the empty database.")
 @click.argument("ledger", type=click.Path(path_type=Path, dir_okay=False))
 @CONFIG
 @JSON
@@ -55,7 +55,7 @@ def import_ledger(config_path: Path | None, is_json: bool, ledger: Path) -> None
     click.echo("`meterline verify` reads all of it there; then start the centre")
 
 
-@command.command("export")
+@command.command("export", short_help="Copy the database into a new SQLite file.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @CONFIG
 @JSON

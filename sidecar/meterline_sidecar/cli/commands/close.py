@@ -12,7 +12,7 @@ from meterline_sidecar.cli.ages import tell_ages
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.month import Exported, export_month
-from meterline_sidecar.cli.options import daemon_options, period_option
+from meterline_sidecar.cli.options import daemon_options, not_with, period_option
 from meterline_sidecar.cli.output import Steps, money, show_json, writing
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
@@ -76,8 +76,7 @@ ALL_GAPS: Final = "\0all"
 @click.option(
     "--documents",
     type=click.Choice(PAPERS),
-    default="pdf",
-    help="The format in which --export writes each document.",
+    help="The format in which --export writes each document; by default pdf.",
 )
 @daemon_options
 def command(
@@ -90,7 +89,7 @@ def command(
     reason: str | None,
     listed: str | None,
     folder: Path | None,
-    documents: Literal["pdf", "html"],
+    documents: Literal["pdf", "html"] | None,
     **flags: bool,
 ) -> None:
     """Make invoices final for periods that are over.
@@ -100,13 +99,22 @@ def command(
     up the rest. You can interrupt it: the sidecar continues, and nothing is closed
     twice. Exits with 3 if something is held up.
     """
-    if folder is not None and period is None:
-        raise click.UsageError("--export needs --period, such as 2026-10")
+    rest = {"customer": customer, "accept_gap": gap, "reason": reason, **flags}
+    if listed is not None:
+        not_with("list", period=period, export=folder, documents=documents, **rest)
+    elif folder is not None:
+        not_with("export", **rest)
+        if period is None:
+            raise click.UsageError("--export needs --period, such as 2026-10")
+    elif documents is not None:
+        raise click.UsageError("--documents goes with --export")
     with Client.find(url, config_path) as client:
         if folder is not None and period is not None:
             with writing(folder):
-                found = export_month(client, folder, period=period, documents=documents)
-            _tell_export(found, folder)
+                found = export_month(
+                    client, folder, period=period, documents=documents or "pdf"
+                )
+            _tell_export(found, folder, is_json=is_json)
             return
         if listed == "paid":
             months = client.get("/v1/close/months", CollectedMonths)
@@ -158,7 +166,10 @@ def _ended(client: Client, run: CloseRun, steps: Steps) -> CloseRun:
     return run
 
 
-def _tell_export(found: Exported, folder: Path) -> None:
+def _tell_export(found: Exported, folder: Path, *, is_json: bool) -> None:
+    if is_json:
+        show_json({"folder": str(folder), **found._asdict()})
+        return
     amounts = [money(amount, currency) for currency, amount in found.due.items()]
     total = f", {' and '.join(amounts)} in all" if amounts else ""
     click.echo(f"{n_of(found.n_documents, 'document')}{total}: {folder}")

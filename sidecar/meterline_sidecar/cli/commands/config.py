@@ -22,5 +22,5 @@ def _reference(pricing: bool) -> None:
 @command.command("schema")
 @click.option("--pricing", is_flag=True, help="For pricing.toml instead.")
 def _schema(pricing: bool) -> None:
-    """Print the JSON Schema of meterline.toml, for editors that complete TOML."""
+    """Print the JSON Schema of meterline.toml, for editors of TOML."""
     show_json(json_schema() if pricing else schema())

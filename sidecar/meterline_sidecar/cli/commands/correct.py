@@ -1,5 +1,6 @@
 """``meterline correct``: events that do not count, and others in their place."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -7,7 +8,13 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
-from meterline_sidecar.cli.options import daemon_options, event_filters, period_option
+from meterline_sidecar.cli.options import (
+    TIME,
+    daemon_options,
+    event_filters,
+    not_with,
+    period_option,
+)
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
@@ -20,11 +27,18 @@ from meterline_sidecar.web.answers.corrections import (
 PATH: Final = "/v1/corrections"
 ASKED_CHARS: Final = 60
 PARTS: Final = ("quantities", "properties")
+OPTIONS: Final = {"events": "event", "changes": "set", "added": "add"}
+"""What their parameters are called otherwise."""
 
 
 @click.command()
 @click.option(
-    "--event", "events", type=int, multiple=True, help="This event; repeat it."
+    "--event",
+    "events",
+    metavar="ID",
+    type=int,
+    multiple=True,
+    help="The event with this id; repeat it for each.",
 )
 @event_filters
 @click.option("--source", metavar="TEXT", help="Only what this sender sent over HTTP.")
@@ -34,9 +48,21 @@ PARTS: Final = ("quantities", "properties")
 @click.option("--meter", metavar="NAME", help="Only events that this meter counts.")
 @period_option("Only of this billing period, such as 2026-10 or `last`.")
 @click.option(
-    "--start", "--from", "start", metavar="TIME", help="Only from this time on."
+    "--start",
+    "--from",
+    "start",
+    type=TIME,
+    metavar="TIME",
+    help="Only from this time, such as 2026-11-22T08:00:00Z; UTC if it names no zone.",
 )
-@click.option("--end", "--to", "end", metavar="TIME", help="Only before this time.")
+@click.option(
+    "--end",
+    "--to",
+    "end",
+    type=TIME,
+    metavar="TIME",
+    help="Only before this time, likewise.",
+)
 @click.option(
     "--set",
     "changes",
@@ -52,7 +78,12 @@ PARTS: Final = ("quantities", "properties")
     multiple=True,
     help="Add a quantity that was never recorded, with --subject and --at.",
 )
-@click.option("--at", metavar="TIME", help="When the added quantity was used.")
+@click.option(
+    "--at",
+    type=TIME,
+    metavar="TIME",
+    help="When the added quantity was used, likewise.",
+)
 @click.option("--revert", metavar="ID", type=int, help="Revert this correction.")
 @click.option("--list", "is_list", is_flag=True, help="List corrections.")
 @click.option("--reason", help="Why; it is kept.")
@@ -75,14 +106,19 @@ def command(
 
     \b
     meterline correct --event 17 --reason "a test" --dry-run
-    meterline correct --customer acme --from 2026-11-03T10:00:00Z \\
-        --to 2026-11-03T11:00:00Z --reason "the outage"
+    meterline correct --customer acme --start 2026-11-03T10:00:00Z \\
+        --end 2026-11-03T11:00:00Z --reason "the outage"
     meterline correct --event 17 --set quantities.tokens=50 --reason "a typo"
     meterline correct --add tokens=500 --subject key_1 --at 2026-11-03T10:00:00Z \\
         --reason "was not recorded"
     meterline correct --revert 3 --reason "it was no test"
     """
     params = {"dry_run": "true"} if dry_run else {}
+    if is_list:
+        not_with("list", revert=revert, dry_run=dry_run, **_by_option(given))
+    elif revert is not None:
+        rest = {name: value for name, value in given.items() if name != "reason"}
+        not_with("revert", **_by_option(rest))
     with Client.find(url, config_path) as client:
         if is_list:
             pages = list(client.pages(PATH, CorrectionPage))
@@ -106,6 +142,11 @@ def command(
         show_json(answer)
     else:
         _tell(answer)
+
+
+def _by_option(given: Mapping[str, object]) -> dict[str, object]:
+    """Return what was given by the names of the options, not of the parameters."""
+    return {OPTIONS.get(name, name): value for name, value in given.items()}
 
 
 def _body(

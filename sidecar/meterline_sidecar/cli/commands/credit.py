@@ -1,12 +1,13 @@
 """``meterline credit``: money that a customer was given, or paid in advance."""
 
+from datetime import date
 from pathlib import Path
 from urllib.parse import quote
 
 import click
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import DAY, daemon_options, is_given
 from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
@@ -25,12 +26,17 @@ from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
     help="Its name on invoices, for the customer; by default its kind and day, such as"
     " Prepaid credit of 3 November 2026.",
 )
-@click.option("--starts", metavar="DAY", help="The first day on which it pays.")
-@click.option("--expires", metavar="DAY", help="The last day on which it pays.")
+@click.option(
+    "--starts", type=DAY, metavar="DAY", help="The first day on which it pays."
+)
+@click.option(
+    "--expires", type=DAY, metavar="DAY", help="The last day on which it pays."
+)
 @click.option(
     "--priority",
     type=click.IntRange(0, 1_000),
-    help="The lowest pays first. 100 by default.",
+    metavar="NUMBER",
+    help="From 0 to 1000; the lowest pays first. By default 100.",
 )
 @click.option(
     "--key",
@@ -47,17 +53,23 @@ def command(
     end: int | None,
     prepaid: bool,
     reason: str | None,
-    **given: str | int | None,
+    **given: str | int | date | None,
 ) -> None:
     """Grant a customer a credit, or show what is left.
 
-    With AMOUNT, CUSTOMER is granted a credit, which pays for the invoices that become
-    final next, until it is used up. Without, their credits are listed.
+    With an AMOUNT such as 25.00, CUSTOMER is granted a credit, which pays for the
+    invoices that become final next, until it is used up. Without, their credits are
+    listed.
     """
     if amount is not None and end is not None:
         raise click.UsageError("--end takes no amount")
-    if (amount is not None or end is not None) and not reason:
+    if amount is None:
+        _refuse_details(prepaid=prepaid, **given)
+    is_change = amount is not None or end is not None
+    if is_change and not reason:
         raise click.UsageError("say why, with --reason")
+    if reason and not is_change:
+        raise click.UsageError("--reason goes with an AMOUNT or --end")
     path = f"/v1/customers/{quote(customer, safe='')}/credits"
     with Client.find(url, config_path) as client:
         if amount is not None:
@@ -75,6 +87,13 @@ def command(
         show_json(answer)
     else:
         _tell(answer)
+
+
+def _refuse_details(**given: object) -> None:
+    """Refuse what says something of a new credit, where none is granted."""
+    for name, value in given.items():
+        if is_given(value):
+            raise click.UsageError(f"--{name} goes with an AMOUNT")
 
 
 def _tell(answer: CustomerCredits) -> None:

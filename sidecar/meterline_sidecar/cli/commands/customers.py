@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote
@@ -12,7 +12,7 @@ import msgspec
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import DAY, daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.held_plans import HeldPlan
@@ -25,7 +25,6 @@ from meterline_sidecar.web.answers.customers import (
 )
 
 F = TypeVar("F", bound=Callable[..., object])
-DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
 OWNERS: Final = {"file": "the files", "api": "the API"}
 
 
@@ -45,7 +44,7 @@ def _fields(function: F) -> F:
             DAY,
             "The day from which plan, subjects, time zone and anchor apply.",
         ),
-        ("--stripe-customer", str, "Their ID at Stripe: cus_..."),
+        ("--stripe-customer", str, "Their ID at Stripe, such as cus_NffrFeUfNV2Hib."),
         ("--ends", DAY, "The last day to bill."),
         ("--starts", DAY, "The first day to bill."),
         ("--anchor", DAY, "A day on which a billing period begins."),
@@ -151,7 +150,7 @@ def change(
 @command.command()
 @click.argument("customer")
 @click.option(
-    "--day", type=DAY, metavar="DAY", help="The last day to bill; today by default."
+    "--day", type=DAY, metavar="DAY", help="The last day to bill; by default today."
 )
 @daemon_options
 def end(
@@ -159,10 +158,10 @@ def end(
     url: str | None,
     is_json: bool,
     customer: str,
-    day: datetime | None,
+    day: date | None,
 ) -> None:
     """Set the last day of CUSTOMER. What they used can still be invoiced."""
-    last = None if day is None else str(day.date())
+    last = None if day is None else str(day)
     with Client.find(url, config_path) as client:
         made = client.post(f"{_path(customer)}/end", CustomerChanged, day=last)
     _tell(made, is_json=is_json)
@@ -202,8 +201,6 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
         if name == "beside":
             said["plans"] = tuple(held_plan(text) for text in value if text)
             continue
-        if isinstance(value, datetime):
-            value = value.date()
         said[{"from": "from_day", "subject": "subjects"}.get(name, name)] = value
     for name in ("plan", "tax_id", "email", "locale"):
         if said.get(name) == "":

@@ -8,6 +8,7 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.answers.erasures import Erased, NewErasure
 
@@ -48,9 +49,15 @@ def command(
     back. The answer lists what stays, and where.
     """
     if not dry_run and not yes:
-        typed = click.prompt(
-            "type the subject once more to erase it for good", err=True
-        )
+        try:
+            typed = click.prompt(
+                "type the subject once more to erase it for good", err=True
+            )
+        except click.Abort as error:
+            raise MeterlineError(
+                "nothing was erased: type the subject once more, or use --yes where"
+                " nobody can be asked"
+            ) from error
         if typed != subject:
             raise click.UsageError("that is another name; nothing was erased")
     body = NewErasure(subject=subject, also=also, reason=reason, dry_run=dry_run)

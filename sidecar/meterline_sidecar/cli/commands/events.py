@@ -27,6 +27,7 @@ PAGE_EVENTS: Final = 1_000
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
+    metavar="NUMBER",
     default=100,
     show_default=True,
     help="Show at most this many.",
@@ -34,6 +35,7 @@ PAGE_EVENTS: Final = 1_000
 @click.option(
     "--after",
     type=click.IntRange(min=0),
+    metavar="ID",
     default=0,
     help="Continue after this id: `next_after` of --json.",
 )

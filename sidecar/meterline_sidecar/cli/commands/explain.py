@@ -3,6 +3,7 @@
 import csv
 import shlex
 import sys
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ import msgspec
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.commands.events import tell_filed, tell_untold
 from meterline_sidecar.cli.exits import NotFound
-from meterline_sidecar.cli.options import PERIOD, daemon_options
+from meterline_sidecar.cli.options import DAY, PERIOD, daemon_options, not_with
 from meterline_sidecar.cli.output import (
     json_line,
     money,
@@ -51,8 +52,9 @@ ADDED_UP: Final = ("count", "sum")
 @PERIOD
 @click.option(
     "--day",
+    type=DAY,
     metavar="DAY",
-    help="Also the windows of this day on the customer's calendar.",
+    help="Also show the windows of this day on the customer's calendar.",
 )
 @click.option(
     "--events",
@@ -80,7 +82,7 @@ def command(
     target: str,
     line: str | None,
     period: str | None,
-    day: str | None,
+    day: date | None,
     form: str | None,
     late: bool,
     at_edges: bool,
@@ -98,7 +100,9 @@ def command(
         raise click.UsageError("--late cannot be combined with --at-edges")
     if form is not None and line is None:
         raise click.UsageError("--events needs a LINE to list the events of")
-    asked = {"line": line, "day": day}
+    if form is not None:
+        not_with("events", json=is_json)
+    asked = {"line": line, "day": None if day is None else str(day)}
     with Client.find(url, config_path) as client:
         answer = None
         if period is None and NUMBER.fullmatch(target):

@@ -50,7 +50,11 @@ def _decision(command: F) -> F:
         click.option(
             "--dry-run", is_flag=True, help="Only show how many events it would be."
         ),
-        click.option("--author", metavar="NAME", help="Who decides; by default you."),
+        click.option(
+            "--author",
+            metavar="NAME",
+            help="Who decides; by default you, by your name on this machine.",
+        ),
         click.option("--reason", required=True, help="Why; it is kept."),
         click.option("--all", "is_all", is_flag=True, help="All events that wait."),
         click.argument("event", type=int, required=False),
@@ -64,15 +68,19 @@ def _decision(command: F) -> F:
 @click.option(
     "--state",
     type=click.Choice(STATES),
-    help="Only in this state: waiting, counted ...",
+    help="Only in this state.",
 )
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000),
+    metavar="NUMBER",
     default=100,
-    help="Show at most this many events.",
+    show_default=True,
+    help="Show at most this many events, up to 1000.",
 )
-@click.option("--after", type=int, default=0, help="Only events after this one.")
+@click.option(
+    "--after", type=int, metavar="ID", default=0, help="Only events after this one."
+)
 @daemon_options
 def list_held(
     config_path: Path | None,

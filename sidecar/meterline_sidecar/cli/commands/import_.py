@@ -1,11 +1,13 @@
 """``meterline import``: events from a file, at once or put aside first."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Final
 
 import click
 
+from meterline_pricing.tools import nearest
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
@@ -30,6 +32,11 @@ class FileOr(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the command in front of a file, or of its options."""
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            near = nearest(args[0], self.commands)
+            if near is not None and not os.path.lexists(args[0]):
+                ctx.fail(
+                    f"there is no file {args[0]!r}; did you mean the command {near!r}?"
+                )
             args = [READ, *args]
         return super().parse_args(ctx, args)
 
@@ -55,7 +62,9 @@ def command() -> None:
     help="What FILE is; by default as its name ends, and JSON Lines from -.",
 )
 @click.option(
-    "--source", metavar="NAME", help="Of events that name none; `default` by default."
+    "--source",
+    metavar="NAME",
+    help="The source of events that name none; by default it is called `default`.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out bad lines.")
 @click.option("--reason", default="", help="Why; it is kept.")
@@ -73,8 +82,8 @@ def read(
 ) -> None:
     """Read the events of FILE, or of standard input (`-`).
 
-    Nothing of a file is taken in which a line cannot be, unless --skip-bad leaves it
-    out. Exits with 3 when something was left out.
+    If a line cannot be taken, nothing of the file is, unless --skip-bad leaves such
+    lines out. Exits with 3 if something was left out.
     """
     with EventFile(file, shape) as opened, Client.find(url, config_path) as client:
         importer = Importer(

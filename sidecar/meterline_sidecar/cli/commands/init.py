@@ -40,17 +40,21 @@ def command(directory: Path) -> None:
     templates = files("meterline_sidecar.cli") / "templates"
     has_state = bool(os.environ.get(STATE_VARIABLE)) or SYSTEM_DIR.is_dir()
     http = f"{HOST}:{free_port(HOST, PORT)}"
+    made: list[Path] = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, path in paths.items():
             with path.open("x", encoding="utf-8") as file:
+                made.append(path)
                 text = (templates / name).read_text(encoding="utf-8")
                 text = text.replace(f"{HOST}:{PORT}", http)
                 file.write(PLACES.sub("# ", text) if has_state else text)
     except OSError as error:
+        for path in made:  # half of them would be in the way of the next try
+            path.unlink(missing_ok=True)
         raise MeterlineError(
-            f"{error.filename}: {error.strerror}; choose a directory that can be"
-            " written to"
+            f"{error.filename or directory}: {error.strerror}; choose a directory that"
+            " can be written to"
         ) from error
     click.echo(f"wrote {' and '.join(map(str, paths.values()))}; next:")
     if http != f"{HOST}:{PORT}":

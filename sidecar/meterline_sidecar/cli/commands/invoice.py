@@ -1,6 +1,7 @@
 """``meterline invoice``: an invoice, draft or final, and the document of one."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final, TypeVar
@@ -11,7 +12,7 @@ import click
 from meterline_pricing import Invoice, Line
 from meterline_sidecar.billing.explained import words_under
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.options import PERIOD, daemon_options
+from meterline_sidecar.cli.options import DAY, PERIOD, daemon_options, not_with
 from meterline_sidecar.cli.output import (
     money,
     quantity,
@@ -80,7 +81,13 @@ def _file(kind: str, text: str) -> Callable[[F], F]:
     metavar="AMOUNT",
     help="Record that this amount was given back, or never arrived.",
 )
-@click.option("--on", "day", metavar="DAY", help="When it was paid; today by default.")
+@click.option(
+    "--on",
+    "day",
+    type=DAY,
+    metavar="DAY",
+    help="When it was paid or given back; by default today.",
+)
 @click.option("--reference", help="The bank's reference for the payment.")
 @click.option(
     "--key",
@@ -124,19 +131,21 @@ def command(
     pdf_path: Path | None,
     html_path: Path | None,
     csv_path: Path | None,
-    **given: str | bool | None,
+    **given: str | bool | date | None,
 ) -> None:
     """Show an invoice, write it to a file, or record what became of it.
 
     Shows the document with a NUMBER such as INV-0001, or what a CUSTOMER owes for a
     billing period, and why. The options that record something (--finalize, --sent,
-    --paid and so on) are used one at a time.
+    --paid and so on) are used one at a time. An AMOUNT is written as 25.00.
     """
     if finalize and period is None:
         raise click.UsageError("--finalize needs --period, such as 2026-10")
     if accept_gap and not finalize:
         raise click.UsageError("--accept-gap goes with --finalize")
     step = step_of(given, reason)
+    if step is not None:
+        not_with(step.option, finalize=finalize, period=period)
     answer: ShownInvoice | None = None
     document: DocumentAnswer | None = None
     credited: DocumentAnswer | None = None

@@ -11,7 +11,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.names import check_customer
-from meterline_sidecar.cli.options import daemon_options, period_option
+from meterline_sidecar.cli.options import daemon_options, not_with, period_option
 from meterline_sidecar.cli.output import money, show_json, writing
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.printable import csv_cell
@@ -59,7 +59,12 @@ UNKNOWN: Final = ""
     type=click.Choice(get_args(DocumentKind)),
     help="Only invoices, or only credit notes.",
 )
-@click.option("--limit", type=click.IntRange(1), help="At most this many, the newest.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="NUMBER",
+    help="Show at most this many, the newest; by default all.",
+)
 @click.option(
     "--csv",
     "csv_path",
@@ -81,6 +86,8 @@ def command(
     With the amount of each before and after taxes, its state, what is left to pay, and
     its state at Stripe. Drafts have no number: `meterline invoice CUSTOMER` shows them.
     """
+    if csv_path is not None:
+        not_with("csv", json=is_json)
     with Client.find(url, config_path) as client:
         found = list(_read(client, limit, filters))
         if not found:

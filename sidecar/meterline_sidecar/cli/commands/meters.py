@@ -1,6 +1,7 @@
 """``meterline meters``: count again what a meter measured, on purpose."""
 
 import time
+from datetime import date
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -9,7 +10,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import DAY, daemon_options
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.decimals import minus
@@ -38,8 +39,9 @@ def command() -> None:
 @click.option(
     "--from",
     "since",
+    type=DAY,
     metavar="DAY",
-    help="Count again from this day in UTC, such as 2026-11-01. Default: from the"
+    help="Count again from this day in UTC, such as 2026-11-01; by default from the"
     " beginning.",
 )
 @click.option(
@@ -65,7 +67,7 @@ def rebuild(
     url: str | None,
     is_json: bool,
     meter: str,
-    since: str | None,
+    since: date | None,
     reason: str,
     apply: bool,
     no_wait: bool,
@@ -81,16 +83,17 @@ def rebuild(
     if discard is not None and (apply or since or reason):
         raise click.UsageError("--discard cannot be combined with other options")
     path = f"/v1/meters/{quote(meter, safe='')}/recount"
+    first = None if since is None else str(since)
     with Client.find(url, config_path) as client:
         if discard is not None:
             given_up = client.post(f"{path}/discard", RecountGivenUp, reason=discard)
             _tell_given_up(given_up, is_json=is_json)
             return
         if not apply:
-            found = client.get_work(path, RecountPreview, since=since)
+            found = client.get_work(path, RecountPreview, since=first)
             tell(found, is_json=is_json)
             return
-        begun = client.post(path, RecountBegun, since=since, into_final=reason or None)
+        begun = client.post(path, RecountBegun, since=first, into_final=reason or None)
         if is_json:
             show_json(begun)
         else:

@@ -43,10 +43,14 @@ def command() -> None:
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000),
+    metavar="NUMBER",
     default=100,
-    help="Show at most this many rows.",
+    show_default=True,
+    help="Show at most this many rows, up to 1000.",
 )
-@click.option("--after", type=int, default=0, help="Only rows after this one.")
+@click.option(
+    "--after", type=int, metavar="ROW", default=0, help="Only rows after this one."
+)
 @daemon_options
 def list_rows(
     config_path: Path | None,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ from meterline_pricing.combined import combined
 from meterline_pricing.errors import unknown
 from meterline_pricing.tools import curve, draw_svg, draw_text, findings, quantity_of
 from meterline_sidecar.cli.commands.invoice import tell_lines
-from meterline_sidecar.cli.options import CONFIG, JSON, SETTINGS_FILE
+from meterline_sidecar.cli.options import CONFIG, DAY, JSON, SETTINGS_FILE
 from meterline_sidecar.cli.output import show_json, writing
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.prices import read_prices
@@ -46,8 +46,9 @@ EXPECTED: Final = (
 @click.argument("quantities", metavar="[METER=QUANTITY]...", nargs=-1)
 @click.option(
     "--at",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="Use the plan's version of this day; the newest by default.",
+    type=DAY,
+    metavar="DAY",
+    help="Use the plan's version of this day; by default the newest.",
 )
 @click.option(
     "--curve",
@@ -80,7 +81,7 @@ def command(
     plan: str,
     quantities: tuple[str, ...],
     beside: tuple[str, ...],
-    at: datetime | None,
+    at: date | None,
     curve_meter: str | None,
     svg_path: Path | None,
     pricing: Path | None,
@@ -95,10 +96,9 @@ def command(
     if svg_path is not None and curve_meter is None:
         raise click.UsageError("--svg draws the curve of a meter; add --curve METER")
     usage = _usage(quantities)
-    day = None if at is None else at.date()
     try:
         catalogue = _catalogue(pricing, config_path)
-        version = combined([catalogue.plan(name, at=day) for name in (plan, *beside)])
+        version = combined([catalogue.plan(name, at=at) for name in (plan, *beside)])
         for meter, used in usage.items():
             _check_shape(meter, used, version.price_of(meter).price)
         if curve_meter is not None:

@@ -55,7 +55,10 @@ def plan(config_path: Path | None, clock_path: Path | None, is_json: bool) -> No
 def apply(
     config_path: Path | None, clock_path: Path | None, is_json: bool, yes: bool
 ) -> None:
-    """Show what is missing at Stripe, then create it."""
+    """Show what is missing at Stripe, then create it.
+
+    On a terminal, asks before it changes anything, unless --yes is given.
+    """
     config = read_config(config_path)
     clock = clock_for(config, clock_path)
     found = asyncio.run(_run(config, clock, applies=False))
@@ -63,7 +66,7 @@ def apply(
         _tell(found, is_json=False)
     if found.steps and not found.problems:
         if sys.stdin.isatty() and not yes:
-            click.confirm("Make these changes?", abort=True)
+            click.confirm("Make these changes?", abort=True, err=True)
         asyncio.run(_run(config, clock, applies=True))
     if is_json:
         _tell(found, is_json=True)

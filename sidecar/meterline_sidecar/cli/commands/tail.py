@@ -22,6 +22,7 @@ POLL_S: Final = 0.5
 @click.option(
     "--count",
     type=click.IntRange(min=1),
+    metavar="NUMBER",
     help="Stop after this many; by default at Ctrl-C.",
 )
 @daemon_options
@@ -34,7 +35,7 @@ def command(
 ) -> None:
     """Print events as they are stored.
 
-    One to a line.
+    One to a line, beginning with the next one.
     """
     left = count
     with Client.find(url, config_path) as client, until_interrupted():

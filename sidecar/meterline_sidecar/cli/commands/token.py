@@ -1,15 +1,16 @@
 """``meterline token``: who may ask the HTTP API."""
 
 import asyncio
+import re
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import click
 
 from meterline.portal import TTL_S_MAX, portal_token
 from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
-from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile
+from meterline_sidecar.access.tokens import SCOPES, Scope, Token, TokenFile
 from meterline_sidecar.cli.against_ledger import agreed_with, is_agreed_with
 from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
@@ -20,6 +21,8 @@ from meterline_sidecar.config.read import read_config, read_settings
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles
+
+DIGITS: Final = re.compile("[0-9]{1,9}")
 
 
 @click.group()
@@ -54,6 +57,8 @@ def create(
     config_path: Path | None, is_json: bool, name: str, scope: str, source: str | None
 ) -> None:
     """Create a token called NAME, and show it once."""
+    if source is not None and scope != "ingest":
+        raise click.UsageError("--source goes with --scope ingest")
     made = _tokens(config_path).create(
         name, cast("Scope", scope), now_ms=SystemClock().now_ms(), source=source
     )
@@ -71,12 +76,7 @@ def list_tokens(config_path: Path | None, is_json: bool) -> None:
     """List tokens, the oldest first; the secrets themselves are not kept."""
     tokens = _tokens(config_path).all()
     if is_json:
-        show_json(
-            [
-                {"id": t.id, "name": t.name, "scope": t.scope, "source": t.source}
-                for t in tokens
-            ]
-        )
+        show_json([_shown(token) for token in tokens])
         return
     table = Table("id", "name", "scope", "made")
     for token in tokens:
@@ -88,18 +88,23 @@ def list_tokens(config_path: Path | None, is_json: bool) -> None:
 @command.command()
 @click.argument("token_id", metavar="ID")
 @CONFIG
-def revoke(config_path: Path | None, token_id: str) -> None:
+@JSON
+def revoke(config_path: Path | None, is_json: bool, token_id: str) -> None:
     """Revoke a token. It is refused from the next request on."""
     token = _tokens(config_path).revoke(token_id, now_ms=SystemClock().now_ms())
     if token is None:
         raise MeterlineError(f"no token {token_id!r}; see `meterline token list`")
-    click.echo(f"revoked {token.name}")
+    if is_json:
+        show_json(_shown(token))
+    else:
+        click.echo(f"revoked {token.name}")
 
 
 @command.command()
 @click.option("--customer", metavar="ID", required=True, help="Whose page.")
 @click.option(
     "--ttl",
+    metavar="SPAN",
     default="1h",
     show_default=True,
     help="How long it is valid, such as 15m or 1h; at most 24h.",
@@ -107,9 +112,11 @@ def revoke(config_path: Path | None, token_id: str) -> None:
 @click.option("--url", is_flag=True, help="Print the full link.")
 @CONFIG
 @CLOCK
+@JSON
 def portal(
     config_path: Path | None,
     clock_path: Path | None,
+    is_json: bool,
     customer: str,
     ttl: str,
     url: bool,
@@ -129,7 +136,21 @@ def portal(
         raise MeterlineError(str(error)) from error
     http = config.sidecar.http
     place = "" if http.startswith("unix:") else f"http://{http}"
-    click.echo(f"{place}/portal?token={token}" if url else token)
+    link = f"{place}/portal?token={token}"
+    if is_json:
+        show_json({"token": token, "url": link})
+    else:
+        click.echo(link if url else token)
+
+
+def _shown(token: Token) -> dict[str, str | None]:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "scope": token.scope,
+        "source": token.source,
+        "created": format_time_ms(token.created_ms),
+    }
 
 
 def _check_written(config: Config, customer: str) -> None:
@@ -145,11 +166,11 @@ def _check_written(config: Config, customer: str) -> None:
 def _seconds(text: str) -> int:
     """Return how long a time such as ``15m`` is."""
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
-    if unit is None or not text[:-1].isdecimal():
-        raise MeterlineError(f"--ttl: {text!r} is not a duration such as 15m or 1h")
+    if unit is None or not DIGITS.fullmatch(text[:-1]):
+        raise click.UsageError(f"--ttl: {text:.40} is not a duration such as 15m or 1h")
     seconds = int(text[:-1]) * unit
     if not 0 < seconds <= TTL_S_MAX:
-        raise MeterlineError(f"--ttl: {text!r} is not between 1s and 24h, a day")
+        raise click.UsageError(f"--ttl: {text} is not between 1s and 24h, a day")
     return seconds
 
 

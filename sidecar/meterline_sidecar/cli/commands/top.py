@@ -3,8 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
@@ -21,7 +22,22 @@ SAMPLE_EVENTS: Final = 1_000  # of those that came in during an interval
 ROWS: Final = 10
 SERVER_ERROR: Final = 500
 BAR_CHARS: Final = 20
+INTERVAL_S_MIN: Final = 0.2
+INTERVAL_S_MAX: Final = 3_600.0
 CURSOR_HOME_AND_CLEAR: Final = "\x1b[H\x1b[J"  # over what was: no flicker
+
+
+class Seconds(click.FloatRange):
+    """So many seconds; ``nan`` is on no side of a bound, and no length of time."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return them, or say what is possible."""
+        number = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +55,17 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.option(
-    "--interval", type=click.FloatRange(min=0.2), default=2.0, show_default=True,
+    "--interval",
+    type=Seconds(INTERVAL_S_MIN, INTERVAL_S_MAX),
+    metavar="SECONDS",
+    default=2.0,
+    show_default=True,
     help="Seconds between refreshes.",
-)  # fmt: skip
+)
 @click.option(
     "--count",
     type=click.IntRange(min=1),
+    metavar="NUMBER",
     help="Stop after this many refreshes; by default at Ctrl-C.",
 )
 @daemon_options

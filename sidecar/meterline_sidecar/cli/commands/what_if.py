@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from meterline_sidecar.billing.credits import name_of
 from meterline_sidecar.billing.drafts import charged, priced
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
-from meterline_sidecar.cli.options import PERIOD, SETTINGS_FILE, daemon_options
+from meterline_sidecar.cli.options import DAY, PERIOD, SETTINGS_FILE, daemon_options
 from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.prices import read_prices
@@ -34,6 +34,7 @@ ZERO = Decimal(0)
 
 @click.command()
 @click.option(
+    "--pricing",
     "--plan",
     "prices_path",
     type=SETTINGS_FILE,
@@ -43,14 +44,15 @@ ZERO = Decimal(0)
 )
 @click.option(
     "--at",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="Use the versions of its plans on this day; the newest by default.",
+    type=DAY,
+    metavar="DAY",
+    help="Use the versions of its plans on this day; by default the newest.",
 )
 @PERIOD
 @daemon_options
 def command(
     prices_path: Path,
-    at: datetime | None,
+    at: date | None,
     config_path: Path | None,
     url: str | None,
     is_json: bool,
@@ -62,14 +64,13 @@ def command(
     a customer had to be left out.
     """
     prices = read_prices(prices_path)
-    day = None if at is None else at.date()
     differences: list[Difference] = []
     left_out: dict[str, str] = {}
     with Client.find(url, config_path) as client:
         pages = client.pages("/v1/customers", CustomerPage)
         for customer in (customer for page in pages for customer in page.customers):
             try:
-                differences.append(_difference(client, customer, period, prices, day))
+                differences.append(_difference(client, customer, period, prices, at))
             except (PricingError, Refused) as error:
                 left_out[customer.id] = str(error)
     if is_json:

@@ -55,6 +55,10 @@ def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
             return DatabaseCorrupt(
                 f"{path}: packed events cannot be read; see `meterline doctor`"
             )
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return MeterlineError(
+                f"{text}: another program holds it; wait until that is done, or end it"
+            )
         case _:
             return MeterlineError(text)
 
