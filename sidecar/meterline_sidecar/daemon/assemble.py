@@ -46,13 +46,12 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.journal import newest_link
 from meterline_sidecar.store.open import Place, open_ledger
 from meterline_sidecar.store.port import Database, Ledger, Readable
+from meterline_sidecar.terms import sign_ups
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import MeterChange
 from meterline_sidecar.terms.diff import Diff
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
-from meterline_sidecar.terms.sign_ups import EVERY_S as SIGN_UPS_EVERY_S
-from meterline_sidecar.terms.sign_ups import SignUps
 from meterline_sidecar.usage import packed_days
 from meterline_sidecar.web.parts import Parts
 
@@ -70,8 +69,7 @@ IMPORTS_EVERY_S: Final = 1
 FOLLOW_EVERY_S: Final = 1
 ERASE_EVERY_S: Final = 600
 """To go on with what was interrupted: at the start, above all."""
-CLOSE_EVERY_S: Final = 1
-"""To see whether anybody asks for it, or a period's grace is over."""
+CLOSE_EVERY_S: Final = 1  # to see whether anybody asks, or a period's grace is over
 COUNT_AT_STOP_S: Final = 2.0
 """Who stops us waits 10 s or so; what is not counted by then is at the next start."""
 
@@ -127,7 +125,7 @@ async def open_parts(
             database=database,
             leading=leading,
             terms=keeper,
-            sign_ups=SignUps(database, keeper, clock=clock),
+            sign_ups=sign_ups.SignUps(database, keeper, clock=clock),
             schedule=Schedule(clock=clock, on_fatal=on_fatal),
             on_fatal=on_fatal,
             tokens=tokens,
@@ -271,7 +269,7 @@ def _plan_jobs_of_leader(parts: Parts) -> None:
     every(METERS_EVERY_S, "meters", stripe.check_meters)
     # Everybody shows them.
     parts.schedule.every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
-    every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
+    every(sign_ups.EVERY_S, "sign-ups", parts.sign_ups.run)
     every(IMPORTS_EVERY_S, "imports", partial(_import, parts))
     every(CLOSE_EVERY_S, "close", partial(_close, parts))
 
