@@ -142,7 +142,10 @@ class Drawing:
         period: Period,
         finals: Finals,
     ) -> bool:
-        """Say whether a period is the earliest that is not final: it has differences."""
+        """Say whether a period is the earliest that is not final: it has differences.
+
+        One from before a customer was known counts only where a person makes it final.
+        """
         if not finals:
             return False
         calendar = CustomerCalendar.of(self._terms, customer.id)
@@ -153,8 +156,13 @@ class Drawing:
         known_ms = self._terms.learned_ms(customer.id)
         if calendar.starts is not None:
             known_ms = calendar.start_of(calendar.starts)
-        if name < earliest.name < period.name and earliest.start <= known_ms:
-            return True  # plain, without asking for what they used first
+        if earliest.start <= known_ms:
+            # What lies before that is of a time before they were known, and may have been
+            # billed elsewhere. This is plain without asking for what they used first.
+            if period.name < earliest.name:
+                return False
+            if name < earliest.name:
+                return True
         return not await self.open_before(tx, at, customer, period, finals)
 
     async def differences(

@@ -39,6 +39,9 @@ class CustomerCalendar(Days):
         """The last day that is billed."""
         self.grids = grids
         """On which days periods begin."""
+        self.former = grids
+        """The same where no first day was named: a period that was made final before one
+        was named is of these."""
         self.absences: tuple[tuple[int, int], ...] = ()
         """``[start, end)`` of each time between leaving and coming back, for which
         nothing is billed."""
@@ -79,6 +82,8 @@ class CustomerCalendar(Days):
             zones.insert(0, (0, "UTC"))  # nobody had said one until then
         grids = grids_of(terms, customer_id, Days(zones), starts)
         calendar = cls(zones, starts=starts, ends=ends, grids=grids)
+        if starts is not None:
+            calendar.former = grids_of(terms, customer_id, Days(zones), None)
         calendar.absences = tuple(_absences(terms, customer_id, calendar))
         return calendar
 
@@ -112,9 +117,15 @@ class CustomerCalendar(Days):
         anchor came.
 
         Raises:
-            PricingError: none of theirs is called so.
+            PricingError: none of theirs is or was called so.
         """
-        whole = self.whole(name)
+        try:
+            whole = self.whole(name)
+        except PricingError:
+            if self.former is self.grids:
+                raise
+            former = CustomerCalendar(self._zones, grids=self.former)
+            return former.around(name)
         first = first_day(name)
         grid = self.grids.of(first).grid
         begun = grid.floor(first)
