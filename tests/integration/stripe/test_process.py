@@ -87,13 +87,18 @@ def town(tmp_path: Path, request: pytest.FixtureRequest) -> Generator[Town]:
 
 
 async def use(
-    town: Town, n_events: int, *, first_seq: int = 1, minutes: int = 0
+    town: Town,
+    n_events: int,
+    *,
+    first_seq: int = 1,
+    minutes: int = 0,
+    status: int = 200,
 ) -> None:
     """Ship events of a time after noon, and wait until they are counted."""
     time_ms = NOON_MS + minutes * MINUTE_MS
     async with Connection(town.sidecar.socket) as app:
         await app.hello()
-        events = [event(time_ms=time_ms) for _ in range(n_events)]
+        events = [event(time_ms=time_ms, status=status) for _ in range(n_events)]
         await app.ship(batch(*events, first_seq=first_seq))
     await asyncio.to_thread(town.sidecar.until_counted, first_seq - 1 + n_events)
 
@@ -116,6 +121,48 @@ async def test_closed_hours_reach_stripe_and_late_usage_corrects_them(
     assert [(row["part"], row["value"]) for row in rows] == [(0, 5), (1, 3)]
     assert compared.returncode == 0, compared.stderr
     assert json.loads(compared.stdout)["lines"][0]["verdict"] == "equal"
+
+
+async def test_what_is_counted_again_is_told_once_whatever_is_late_or_corrected(
+    town: Town,
+) -> None:
+    async def until_told(total: int) -> None:
+        await asyncio.to_thread(until, lambda: town.total() == total)
+
+    async def meterline(*arguments: str) -> None:
+        done = await asyncio.to_thread(town.run, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    await use(town, 5)
+    await use(town, 3, first_seq=6, status=500)
+    town.at(62)
+    await until_told(5)
+
+    config = town.sidecar.config.read_text()
+    town.sidecar.config.write_text(config.replace('"200-499"', '"500"'))
+    await meterline("reload")
+    again = ("meters", "rebuild", "api_calls", "--from", "2026-11-01", "--apply")
+    await meterline(*again)
+    await until_told(3)
+    town.sidecar.kill()
+    town.sidecar.start()
+    await use(town, 2, first_seq=9, status=500, minutes=10)
+    await until_told(5)
+    await meterline("correct", "--event", "6", "--reason", "a test")
+    await until_told(4)
+    await meterline(*again)
+    town.at(26 * 24 * 60)  # the next month
+    await use(town, 4, first_seq=11, status=500, minutes=20)
+    await until_told(8)
+
+    compared = await asyncio.to_thread(town.run, "reconcile", "--period", "2026-11")
+    assert "everything matches" in compared.stdout
+    # The last four came when Stripe's own invoice of the month was final.
+    assert compared.returncode == 3
+    assert "reported after Stripe's invoice for the month was final" in compared.stdout
+    shown = await asyncio.to_thread(town.run, "outbox", "list", "--json")
+    rows: list[dict[str, Any]] = json.loads(shown.stdout)["rows"]
+    assert [row["value"] for row in rows] == [5, -2, 2, -1, 4]
 
 
 async def test_a_mismatch_exits_3_and_shows_in_the_status(town: Town) -> None:
