@@ -1,14 +1,15 @@
 """What is said once and counted always: nobody needs a line of log for each request."""
 
 import contextlib
-import logging
 from collections import Counter
 from typing import Final
+
+from meterline.logs import Log
 
 REASONS_MAX: Final = 64  # different ones that are logged and counted by themselves
 OTHER_REASONS: Final = "other"
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class Complaints:

@@ -1,7 +1,6 @@
 """The recorder: what stands between whoever measures and the spool."""
 
 import atexit
-import logging
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
@@ -14,6 +13,7 @@ from msgspec import Struct
 from meterline import system
 from meterline.complaints import Complaints, troubles
 from meterline.events import Flag, Kind
+from meterline.logs import Log
 from meterline.options import MeterOptions, Options, resolve, seconds_to_wait
 from meterline.properties import Properties
 from meterline.quantities import (
@@ -36,7 +36,7 @@ Named = tuple[object, object]
 NAMELESS: Final[Named] = (None, None)
 RETRY_S: Final = 1.0  # where not even memory was to be had
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 encode: Final = msgspec.msgpack.Encoder().encode
 
 shippers: Final = Shippers()

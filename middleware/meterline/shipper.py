@@ -5,7 +5,6 @@ what it does not ship now stands in the spool.
 """
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import Final
 from meterline import pace, system
 from meterline.complaints import troubles, words
 from meterline.link import Link, State
+from meterline.logs import Log
 from meterline.options import Options
 from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
 from meterline.spool.living import Spool
@@ -35,7 +35,7 @@ HOPELESS: Final = frozenset({"version", "uid", "malformed", "frame_too_long"})
 DAMAGE: Final = frozenset({"malformed", "gap"})
 """What the sidecar says to records that are not what they were when we counted them."""
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class DeadSource:
