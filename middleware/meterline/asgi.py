@@ -1,7 +1,6 @@
 """The middleware: one usage event for every request and every websocket."""
 
 import contextlib
-import logging
 import sys
 from collections.abc import Awaitable, Iterable
 from time import perf_counter_ns, time_ns
@@ -14,6 +13,7 @@ from meterline.exchange import METHODS, SCOPE_KEY, Exchange, WebSocket
 from meterline.generators import Begin
 from meterline.handle import current_event
 from meterline.left_out import LeftOut
+from meterline.logs import Log
 from meterline.meter import Meter, encode
 from meterline.metering import Metering, checked_app
 from meterline.open_event import generators, set_as_usual
@@ -25,7 +25,7 @@ from meterline.spool.writer import Writer
 from meterline.traffic import Traffic, traffic
 from meterline.waiting import Room
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # Looked up once: what is called for every request is otherwise looked for in a class.
 _set_current = current_event.set

@@ -1,12 +1,12 @@
 """What the middlewares for ASGI and for WSGI have in common."""
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from meterline.asgi_types import Scope
 from meterline.events import SUBJECT_CHARS_MAX, Flag
 from meterline.exclude import exclusion
+from meterline.logs import Log
 from meterline.meter import Meter, Stats
 from meterline.open_event import OpenEvent
 from meterline.options import MeterOptions
@@ -15,7 +15,7 @@ from meterline.retries import retry_header
 from meterline.stray import set_home
 from meterline.subjects import Resolver
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 App = TypeVar("App")
 
