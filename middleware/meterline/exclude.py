@@ -39,7 +39,7 @@ ENTRIES_MAX: Final = 1000
 STATUS_MIN: Final = 100
 STATUS_MAX: Final = 599
 
-_CONVERTER: Final = re.compile(r"\{(\w+):\w+\}")
+_CONVERTER: Final = r"\{(\w+):\w+\}"
 _FORMS: Final = (
     'a path ("/healthz", "/internal/*"), a route ("/items/{id}", "unmatched"),'
     ' a method ("OPTIONS") or a status (404, "5xx", "300-399")'
@@ -124,7 +124,7 @@ class Exclusion:
         if not is_route and ANYTHING in beginning:
             return "`*` stands only at the end"
         # A template is recorded without Starlette's converters, with Litestar's.
-        texts = {beginning, _CONVERTER.sub(r"{\1}", beginning)}
+        texts = {beginning, re.sub(_CONVERTER, r"{\1}", beginning)}
         match is_route, beginning != text:
             case True, True:
                 self._route_beginnings += tuple(texts)

@@ -28,7 +28,7 @@ BYTES_MAX: Final = 4096
 """Of all properties of one event as they are encoded, so that it fits into a record."""
 
 _INT_MAX: Final = 10**PROPERTY_CHARS_MAX  # more digits than a value may have
-_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+_NAME: Final = r"[a-z_][a-z0-9_]*"
 _good_names: Final[set[str]] = set()
 """Names that were checked before, as those of quantities."""
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -155,7 +155,7 @@ def _checked(name: object, value: object) -> tuple[str, str, str]:
     if len(exact) > PROPERTY_NAME_CHARS_MAX:
         limit = PROPERTY_NAME_CHARS_MAX
         return "", "", f"a property's name is over {limit} characters"
-    if not _NAME.fullmatch(exact):
+    if not re.fullmatch(_NAME, exact):
         return "", "", "a property's name must be small letters, digits and _"
     if exact in RESERVED_NAMES:
         return "", "", f"no property can be called {exact}: an event has that already"

@@ -24,8 +24,8 @@ Number = int | str | Decimal
 """How a quantity is given. A float that is whole is taken as well."""
 
 _BEYOND: Final = 2**64  # nothing that far from zero can be recorded
-_NAME: Final = re.compile(r"[\w.:-]+")
-_DECIMAL: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_NAME: Final = r"[\w.:-]+"
+_DIGITS_MAX: Final = 40  # of a text, on either side of its point
 _EXACT: Final = Context(prec=2 * DECIMALS_MAX + 4)
 TOO_MANY: Final = f"more than {QUANTITIES_MAX} quantities in one request"
 TOO_LARGE: Final = f"the sum of a quantity is over {QUANTITY_MAX}"
@@ -95,7 +95,7 @@ def exact_number(value: object) -> int | str | None:
 def _decimal_number(value: str | Decimal) -> int | str | None:
     if isinstance(value, str):
         text = exact_text(value) or ""
-        if not _DECIMAL.fullmatch(text):
+        if not _is_decimal(text):
             return None
         value = Decimal(text)
     # Asked before it is made an int: that of Decimal("1e999999") fills the memory.
@@ -107,6 +107,17 @@ def _decimal_number(value: str | Decimal) -> int | str | None:
     # What has more digits than can be told apart here is none of them.
     rounded = _EXACT.create_decimal(value)
     return _fraction(rounded) if rounded == value else None
+
+
+def _is_decimal(text: str) -> bool:
+    """Tell whether a text is a plain number: digits, and perhaps more behind a point."""
+    whole, point, digits = text.removeprefix("-").partition(".")
+    return (
+        text.isascii()
+        and whole.isdecimal()
+        and len(whole) <= _DIGITS_MAX
+        and (not point or (digits.isdecimal() and len(digits) <= _DIGITS_MAX))
+    )
 
 
 def _fraction(number: Decimal) -> str | None:
@@ -147,11 +158,8 @@ def checked_quantity(name: object, quantity: object) -> tuple[str, int | str, st
     name is empty if it is no text. Raises nothing, whatever is given.
     """
     text = name if type(name) is str else exact_text(name) or ""
-    if not _NAME.fullmatch(text):
-        return text, 0, "a quantity's name must be letters, digits and _ . : -"
-    if len(text) > QUANTITY_NAME_CHARS_MAX:
-        limit = QUANTITY_NAME_CHARS_MAX
-        return text, 0, f"a quantity's name is over {limit} characters"
+    if text not in good_names and (problem := _why_no_name(text)):
+        return text, 0, problem
     try:
         exact = exact_number(quantity)
     except Exception:  # noqa: BLE001 - edge: a class of the app's, which does as it likes
@@ -162,6 +170,17 @@ def checked_quantity(name: object, quantity: object) -> tuple[str, int | str, st
     if not is_in_bounds:
         return text, 0, f"a quantity must be from 0 to {QUANTITY_MAX}"
     return text, exact, ""
+
+
+def _why_no_name(text: str) -> str:
+    """Return why no quantity can be called so; empty if one can, which is remembered."""
+    if not re.fullmatch(_NAME, text):
+        return "a quantity's name must be letters, digits and _ . : -"
+    if len(text) > QUANTITY_NAME_CHARS_MAX:
+        return f"a quantity's name is over {QUANTITY_NAME_CHARS_MAX} characters"
+    if len(good_names) < GOOD_NAMES_MAX:
+        good_names.add(text)
+    return ""
 
 
 def _is_in_bounds(whole: int) -> bool:
@@ -196,8 +215,6 @@ def add_quantity(
         text, exact, problem = checked_quantity(name, quantity)
         if problem:
             return problem
-        if len(good_names) < GOOD_NAMES_MAX:
-            good_names.add(text)
     if quantities:
         before = quantities.get(text)
         if before is None:

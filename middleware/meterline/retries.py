@@ -7,7 +7,7 @@ from typing import Final
 from meterline.quantities import exact_text
 
 VARIABLE: Final = "METERLINE_IDEMPOTENCY_HEADER"
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
 
 
 def retry_header(given: str | None) -> str | None:
@@ -25,6 +25,6 @@ def retry_header(given: str | None) -> str | None:
     if not value:
         return None
     name = exact_text(value)
-    if name is None or not _TOKEN.fullmatch(name):
+    if name is None or not re.fullmatch(_NAME, name):
         raise ValueError(f"{option}: no header can be called {value!r:.60}")
     return name.lower()

@@ -18,7 +18,7 @@ DEPTH_MAX: Final = 16  # mounts in mounts, and wrappers round an app
 PATHS_MAX: Final = 2048  # remembered where only the framework's matching can tell
 REWALKS_MAX: Final = 100  # for routes that are added while the app runs
 
-_PARAMETER: Final = re.compile(r"\\\{[^}]*\\\}")
+_PARAMETER: Final = r"\\\{[^}]*\\\}"  # as `re.escape` writes one
 _TAIL: Final = "/{path}"  # how Starlette's Mount ends its template
 
 Candidates = list[tuple[re.Pattern[str], str]]
@@ -223,7 +223,7 @@ def _path(scope: Scope) -> str:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(_PARAMETER.sub(".+", re.escape(template)), re.DOTALL)
+    return re.compile(re.sub(_PARAMETER, ".+", re.escape(template)), re.DOTALL)
 
 
 # --- frameworks that leave nothing in the scope

@@ -37,8 +37,8 @@ from meterline.wire import VERSION, Hello
 
 UNFINISHED_S_MIN: Final = 60.0
 
-_NAME: Final = re.compile(r"[0-9a-f]{32}")
-_UNFINISHED: Final = re.compile(r"[0-9a-f]{32}" + re.escape(NEW_SUFFIX))
+_NAME: Final = r"[0-9a-f]{32}"
+_UNFINISHED: Final = _NAME + re.escape(NEW_SUFFIX)
 
 
 def spool_directories(spool_dir: Path) -> list[Path]:
@@ -51,7 +51,7 @@ def spool_directories(spool_dir: Path) -> list[Path]:
         names = sorted(path.name for path in spool_dir.iterdir())
     except FileNotFoundError:
         return []
-    return [spool_dir / name for name in names if _NAME.fullmatch(name)]
+    return [spool_dir / name for name in names if re.fullmatch(_NAME, name)]
 
 
 class Owner(Struct, frozen=True):
@@ -93,10 +93,10 @@ def remove_unfinished(spool_dir: Path) -> None:
         return
     for path in spool_dir.iterdir():
         with contextlib.suppress(OSError):
-            if _UNFINISHED.fullmatch(path.name):
+            if re.fullmatch(_UNFINISHED, path.name):
                 if _is_left(path):
                     _remove_unmade(path)
-            elif _NAME.fullmatch(path.name) and _is_left(path):
+            elif re.fullmatch(_NAME, path.name) and _is_left(path):
                 path.rmdir()  # refused, unless all that was in it is gone
 
 

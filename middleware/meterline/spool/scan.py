@@ -36,7 +36,7 @@ NOT_SEALED: Final = (0, 0)
 DAMAGED: Final = "spool damaged"
 FORGOTTEN: Final = "acked, then forgotten by the sidecar"
 
-_MAY_BEGIN: Final = re.compile(rb"(?=(?!\0\0).[\0-\x40]\0[\0\x80])", re.DOTALL)
+_MAY_BEGIN: Final = rb"(?s)(?=(?!\0\0).[\0-\x40]\0[\0\x80])"
 """Where a record may begin: the length of one, or of a marker, is no larger."""
 _HEADER_BYTES: Final = RECORD_HEADER.size
 _LENGTH: Final = Layout("<I")  # the first field of a header: half as long to unpack
@@ -240,7 +240,7 @@ class Scanner:
         self._resyncs_left -= 1
         start = self.position + 1
         rest = segment.map[start:].rstrip(b"\0")
-        for found in _MAY_BEGIN.finditer(rest):
+        for found in re.finditer(_MAY_BEGIN, rest):
             position = start + found.start()
             if _record_at(segment, position) is not None:
                 return position

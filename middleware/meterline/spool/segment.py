@@ -42,7 +42,7 @@ _FIRST_SEQ_AT: Final = _HEADER.size
 _SEAL_AT: Final = _FIRST_SEQ_AT + counter.BYTES
 DATA_START: Final = 64
 _LOW: Final = 0xFFFFFFFF
-_FILE_NAME: Final = re.compile(r"[0-9]{8,18}" + re.escape(SUFFIX))
+_FILE_NAME: Final = r"[0-9]{8,18}" + re.escape(SUFFIX)
 
 
 class Marker(Struct, frozen=True, array_like=True):
@@ -315,7 +315,7 @@ def file_name(ordinal: int) -> str:
 
 def is_file_name(name: str) -> bool:
     """Say whether a segment's file can have this name."""
-    return _FILE_NAME.fullmatch(name) is not None
+    return re.fullmatch(_FILE_NAME, name) is not None
 
 
 def ordinal_of(name: str) -> int:

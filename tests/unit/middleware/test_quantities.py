@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 from enum import IntEnum
 from fractions import Fraction
@@ -11,7 +12,12 @@ from hypothesis import strategies as st
 from msgspec.msgpack import decode, encode
 
 from meterline.events import QUANTITY_MAX, Flag, UsageEvent
-from meterline.quantities import add_quantity, bad_quantity, checked_quantity
+from meterline.quantities import (
+    _is_decimal,  # pyright: ignore[reportPrivateUsage]
+    add_quantity,
+    bad_quantity,
+    checked_quantity,
+)
 
 
 class Size(IntEnum):
@@ -223,3 +229,29 @@ def test_what_is_recorded_adds_up_to_the_last_digit(numbers: list[Any]) -> None:
 def test_units_that_could_not_be_taken_are_flagged_by_themselves() -> None:
     assert bad_quantity("units") == Flag.BAD_QUANTITY | Flag.BAD_UNITS
     assert bad_quantity("tokens") == bad_quantity(7) == Flag.BAD_QUANTITY
+
+
+@given(st.text("-.0123456789e+ \n\u0663\u00b2", max_size=90))
+def test_only_plain_digits_are_a_number(text: str) -> None:
+    plain = re.fullmatch(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", text)
+
+    assert _is_decimal(text) == (plain is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("1" * 40 + "." + "2" * 40, True),
+        ("-1.5", True),
+        ("1" * 41, False),
+        ("0." + "1" * 41, False),
+        ("--1", False),
+        ("1.", False),
+        (".5", False),
+        ("1.2.3", False),
+        ("1\n", False),
+        ("\u0663", False),
+    ],
+)
+def test_a_number_as_text_is_plain_and_not_endless(text: str, is_one: bool) -> None:
+    assert _is_decimal(text) == is_one
