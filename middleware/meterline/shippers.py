@@ -6,7 +6,6 @@ each request, or wraps each of its parts, has one of them all the same.
 
 import contextlib
 import os
-import socket
 import threading
 from functools import partial
 from typing import Final
@@ -14,6 +13,7 @@ from weakref import WeakSet
 
 from msgspec import Struct
 
+from meterline import system
 from meterline.complaints import troubles
 from meterline.options import Options
 from meterline.shipper import Shipper
@@ -66,7 +66,7 @@ class Shippers:
         spool = Spool.open(
             options.spool_dir,
             app=options.app_name,
-            host=_host_name(),
+            host=system.host_name(),
             pid=os.getpid(),
             bytes_max=options.spool_bytes_max,
         )
@@ -128,11 +128,3 @@ class Shippers:
         for shipper in shippers:
             with contextlib.suppress(Exception):
                 shipper.abandon()
-
-
-def _host_name() -> str:
-    try:
-        # What no encoder takes is possible in a host's name, too.
-        return socket.gethostname().encode(errors="replace").decode()
-    except OSError:
-        return ""

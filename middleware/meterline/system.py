@@ -4,12 +4,12 @@ Each is done in the next best way where there is one (macOS), and is an ``OSErro
 where there is none (Windows): then events wait in memory, and the log says so.
 """
 
+import _socket  # `socket` makes an enum of each family of its constants first
 import atexit
 import errno
 import importlib
 import mmap
 import os
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +25,8 @@ _NOT_HERE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 # The peer may be gone when we write. An app that has given SIGPIPE its default back
 # would end by that.
-_NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
-_SO_NO_SIGNAL: Final[int | None] = getattr(socket, "SO_NOSIGPIPE", None)
+_NO_SIGNAL: Final[int] = getattr(_socket, "MSG_NOSIGNAL", 0)
+_SO_NO_SIGNAL: Final[int | None] = getattr(_socket, "SO_NOSIGPIPE", None)
 
 
 def _module(name: str) -> ModuleType | None:
@@ -125,20 +125,20 @@ def force_map(memory: mmap.mmap) -> None:
         memory.flush()
 
 
-def connect(path: Path) -> socket.socket:
+def connect(path: Path) -> _socket.socket:
     """Return a connection to a Unix socket that never waits.
 
     Raises:
         OSError: nobody listens there, or this system has no such sockets.
     """
-    family = getattr(socket, "AF_UNIX", None)
+    family = getattr(_socket, "AF_UNIX", None)
     if family is None:
         raise OSError(errno.EAFNOSUPPORT, "this Python has no Unix sockets")
-    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection = _socket.socket(family, _socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
         if _SO_NO_SIGNAL is not None:
-            connection.setsockopt(socket.SOL_SOCKET, _SO_NO_SIGNAL, 1)
+            connection.setsockopt(_socket.SOL_SOCKET, _SO_NO_SIGNAL, 1)
         connection.connect(str(path))  # at once or not at all
     except BaseException:
         connection.close()
@@ -146,13 +146,22 @@ def connect(path: Path) -> socket.socket:
     return connection
 
 
-def send(connection: socket.socket, data: memoryview) -> int:
+def send(connection: _socket.socket, data: memoryview) -> int:
     """Send what can be sent at once; return how many bytes that was.
 
     Raises:
         OSError: the connection has failed; BlockingIOError if nothing can be sent now.
     """
     return connection.send(data, _NO_SIGNAL)
+
+
+def host_name() -> str:
+    """Return what this host calls itself; empty where it does not."""
+    try:
+        # What no encoder takes is possible in a host's name, too.
+        return _socket.gethostname().encode(errors="replace").decode()
+    except OSError:
+        return ""
 
 
 _has_ended = False

@@ -10,7 +10,7 @@ import pytest
 from tests.sidecar_process import SidecarProcess
 
 MACOS: Final = """
-import asyncio, builtins, errno, fcntl, io, os, pathlib, socket, subprocess, struct, sys
+import _socket, asyncio, builtins, errno, fcntl, io, os, pathlib, socket, subprocess, struct, sys
 import sysconfig, urllib.request, uvicorn
 sysconfig.get_config_vars()  # what Python needs of itself
 
@@ -26,6 +26,7 @@ os.process_cpu_count = os.cpu_count  # of Python 3.13, where there is no affinit
 peer_of = socket.SO_PEERCRED
 without(socket, "SO_PEERCRED", "MSG_NOSIGNAL", "SOCK_NONBLOCK", "SOCK_CLOEXEC",
     "SO_PASSCRED", "SO_DOMAIN", "SO_PROTOCOL")
+without(_socket, "MSG_NOSIGNAL")
 
 really_fcntl = fcntl.fcntl
 def with_full_sync(fd, command, *rest):
