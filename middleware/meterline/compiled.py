@@ -9,7 +9,6 @@ import mmap
 import os
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Protocol, TypeVar
 from zlib import crc32
@@ -17,7 +16,7 @@ from zlib import crc32
 from meterline.complaints import troubles, words
 
 VARIABLE: Final = "METERLINE_PURE"
-SOURCES: Final = Path(__file__).parents[1] / "native"
+SOURCES: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "native")
 STALE: Final = "the compiled part is another version's: install Meterline again"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -37,11 +36,23 @@ def _loaded() -> ModuleType | None:
     crc = module.take()
     if crc is None:  # somebody else in this process has it
         return None
-    sources = sorted(SOURCES.glob("*.c"))  # none but in a checkout
-    if sources and crc32(b"".join(path.read_bytes() for path in sources)) != crc:
+    sources = _sources()
+    if sources and crc32(sources) != crc:
         troubles.add(STALE)
         return None
     return module
+
+
+def _sources() -> bytes:
+    """Return what the compiled part was made from: nothing but in a checkout."""
+    if not os.path.isdir(SOURCES):
+        return b""
+    sources = b""
+    for name in sorted(os.listdir(SOURCES)):
+        if name.endswith(".c"):
+            with open(os.path.join(SOURCES, name), "rb") as file:
+                sources += file.read()
+    return sources
 
 
 native: Final = _loaded()

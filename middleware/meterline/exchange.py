@@ -102,7 +102,7 @@ class Exchange(Request, eq=False):
         """Count a body that the server takes from a file."""
         match message["type"]:
             case "http.response.pathsend":
-                self.bytes_out += os.stat(message["path"]).st_size  # noqa: PTH116
+                self.bytes_out += os.stat(message["path"]).st_size
                 self.finish()
             case "http.response.zerocopysend":
                 self.bytes_out += message.get("count") or 0
