@@ -7,11 +7,11 @@ stopped, slow or gone costs its caller nothing. See ``wire.py`` for the protocol
 import contextlib
 import time
 from enum import Enum
-from pathlib import Path
 from typing import Final, Protocol
 
 from meterline import system
 from meterline.spool.scan import DAMAGED, Loss, Part
+from meterline.system import AnyPath
 from meterline.wire import (
     FRAME_HEADER,
     Ack,
@@ -96,7 +96,7 @@ class Link:
         OSError: nobody listens on the socket, or it cannot be reached.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: AnyPath, source: Source) -> None:
         self._source = source
         self._socket = system.connect(path)
         self._to_send = memoryview(encode_frame(source.hello))

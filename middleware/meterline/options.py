@@ -3,7 +3,6 @@
 import contextlib
 import os
 from math import isfinite, isnan
-from pathlib import Path
 from typing import Final, TypedDict, Unpack
 
 from msgspec import Struct
@@ -12,6 +11,7 @@ from meterline.complaints import troubles
 from meterline.quantities import class_name, exact_text, is_unicode
 from meterline.settings import default_socket, default_spool_dir
 from meterline.spool.segment import SEGMENT_BYTES_MIN
+from meterline.system import AnyPath
 
 SPOOL_BYTES_MAX: Final = 64 << 20
 WAIT_S_MAX: Final = 1e9  # 30 years: a lock cannot wait for a few hundred
@@ -28,9 +28,9 @@ class MeterOptions(TypedDict, total=False):
 
     app_name: str | None
     """How this app is called in the sidecar's answers; ``METERLINE_APP``."""
-    socket: str | os.PathLike[str] | None
+    socket: AnyPath | None
     """Where the sidecar listens."""
-    spool_dir: str | os.PathLike[str] | None
+    spool_dir: AnyPath | None
     """Where events wait for it."""
     spool_bytes_max: int | None
     """Above it events are dropped and counted; 64 MiB."""
@@ -44,8 +44,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """Where events go, and within which bounds."""
 
     app_name: str
-    socket: Path
-    spool_dir: Path
+    socket: str
+    spool_dir: str
     spool_bytes_max: int
     sync_interval_s: float | None
     """How often the spool is forced to the disk; ``None`` leaves that to the kernel."""
@@ -108,20 +108,26 @@ def _app_name(given: object) -> str:
     return name
 
 
-def _path(option: str, given: str | os.PathLike[str] | None) -> Path | None:
+def _path(option: str, given: AnyPath | None) -> str | None:
     """Return the path that was given, ``None`` where none was."""
     if given is None or (isinstance(given, str) and not given):
         option = f"METERLINE_{option.upper()}"
         given = os.environ.get(option)
         if not given:
             return None
-    try:
-        is_possible = b"\0" not in os.fsencode(Path(given))
-    except (TypeError, ValueError):
-        is_possible = False
-    if not is_possible:
+    text = _path_text(given)
+    if text is None:
         raise ValueError(f"{option} must be a path: {given!r:.100}")
-    return Path(given)
+    return text
+
+
+def _path_text(path: AnyPath) -> str | None:
+    """Return a path as text, ``None`` where no file can be called so."""
+    try:
+        text = exact_text(os.fspath(path))
+        return text if text and b"\0" not in os.fsencode(text) else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _spool_bytes_max(given: object) -> int:

@@ -2,15 +2,14 @@
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Final
 
 STATE_VARIABLE: Final = "METERLINE_STATE_DIR"
-SYSTEM_DIR: Final = Path("/var/lib/meterline")
+SYSTEM_DIR: Final = "/var/lib/meterline"
 """Used when it exists: a packaged installation made it for both sides."""
 
 
-def state_dir() -> Path:
+def state_dir() -> str:
     """Return the directory that the app and the sidecar share on this host.
 
     ``METERLINE_STATE_DIR``, or ``/var/lib/meterline`` where that exists, or
@@ -19,24 +18,23 @@ def state_dir() -> Path:
     """
     if given := os.environ.get(STATE_VARIABLE):
         with contextlib.suppress(OSError):  # the working directory is gone
-            return Path(given).absolute()
-        return Path(given)
-    # Not Path.is_dir(), which raises where we may not look.
-    if os.path.isdir(SYSTEM_DIR):  # noqa: PTH112
+            return os.path.join(os.getcwd(), given)
+        return given
+    if os.path.isdir(SYSTEM_DIR):
         return SYSTEM_DIR
     if given := os.environ.get("XDG_STATE_HOME"):
-        return Path(given) / "meterline"
-    try:
-        return Path.home() / ".local" / "state" / "meterline"
-    except RuntimeError:  # a user without a name and a home, as containers have them
+        return os.path.join(given, "meterline")
+    home = os.path.expanduser("~")
+    if home == "~":  # a user without a name and a home, as containers have them
         return SYSTEM_DIR
+    return os.path.join(home, ".local", "state", "meterline")
 
 
-def default_socket() -> Path:
+def default_socket() -> str:
     """Return the Unix socket that the sidecar listens on."""
-    return state_dir() / "meterline.sock"
+    return os.path.join(state_dir(), "meterline.sock")
 
 
-def default_spool_dir() -> Path:
+def default_spool_dir() -> str:
     """Return the directory in which every worker makes its spool."""
-    return state_dir() / "spool"
+    return os.path.join(state_dir(), "spool")

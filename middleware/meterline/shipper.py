@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 from meterline import pace, system
@@ -94,8 +93,8 @@ class Shipper:
         self._backoff_s = BACKOFF_S_MIN
         self._retry_at_s = 0.0
         self._is_away = False
-        self._to_drain: list[Path] = []
-        self._anothers: set[Path] = set()
+        self._to_drain: list[str] = []
+        self._anothers: set[str] = set()
         """Spools that another ledger takes: the sidecar is told of each once."""
         self._look_at_s = 0.0
         self._draining: tuple[DeadSpool, Link] | None = None

@@ -12,9 +12,11 @@ import mmap
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
+
+AnyPath = str | os.PathLike[str]
+"""A path as callers have it. Our own are texts: to load ``pathlib`` takes milliseconds."""
 
 CLOSE_ON_EXEC: Final[int] = getattr(os, "O_CLOEXEC", 0)
 DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
@@ -91,7 +93,7 @@ def force(fd: int) -> None:
         _beside(getattr(os, "fdatasync", os.fsync), fd)
 
 
-def force_directory(path: Path) -> None:
+def force_directory(path: AnyPath) -> None:
     """Wait until the names in a directory are on the disk.
 
     Raises:
@@ -125,7 +127,7 @@ def force_map(memory: mmap.mmap) -> None:
         memory.flush()
 
 
-def connect(path: Path) -> _socket.socket:
+def connect(path: AnyPath) -> _socket.socket:
     """Return a connection to a Unix socket that never waits.
 
     Raises:
@@ -139,7 +141,7 @@ def connect(path: Path) -> _socket.socket:
         connection.setblocking(False)
         if _SO_NO_SIGNAL is not None:
             connection.setsockopt(_socket.SOL_SOCKET, _SO_NO_SIGNAL, 1)
-        connection.connect(str(path))  # at once or not at all
+        connection.connect(os.fspath(path))  # at once or not at all
     except BaseException:
         connection.close()
         raise

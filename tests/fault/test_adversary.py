@@ -126,7 +126,7 @@ def test_a_user_who_may_send_takes_no_number_of_anothers_worker(shared: Host) ->
     worker = shared.worker(per_s=200)
     (folder,) = spool_directories(shared.sidecar.spool_dir)
 
-    with acting("steal", shared.sidecar.socket, folder.name) as answer:
+    with acting("steal", shared.sidecar.socket, Path(folder).name) as answer:
         assert answer == {"hello": "duplicate_producer"}
 
     worker.stop()

@@ -42,7 +42,7 @@ def dead(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-c", DIE, str(spool_dir), str(N_EVENTS)], check=False
     )
     (directory,) = spool_directories(spool_dir)
-    return directory
+    return Path(directory)
 
 
 def read(directory: Path) -> dict[int, int]:

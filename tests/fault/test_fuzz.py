@@ -224,8 +224,8 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
         route = f"/{'r' * 250}/{n}"
         spool.writer.append(_encode(event(route=route, quantities={"n": n})))
         spool.maintain(sync_interval_s=None)
-    directory = spool.writer.directory
-    assert directory is not None
+    assert spool.writer.directory is not None
+    directory = Path(spool.writer.directory)
     spool.abandon()
     assert len(list(directory.glob(f"*{SUFFIX}"))) > 1
     for segment in directory.glob(f"*{SUFFIX}"):  # less to copy

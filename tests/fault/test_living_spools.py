@@ -183,7 +183,7 @@ def test_a_spool_damaged_while_its_events_wait_costs_what_was_hit_and_is_counted
         assert worker.stdout is not None
         worker.stdout.readline()
         (folder,) = spool_directories(tmp_path / "spool")
-        n_hit = damage_files(folder, damage)
+        n_hit = damage_files(Path(folder), damage)
         with sidecar:
             sidecar.wait_for_events(N_EVENTS)  # while it lives and does nothing
             worker.communicate(b"\n", timeout=60)
@@ -193,7 +193,7 @@ def test_a_spool_damaged_while_its_events_wait_costs_what_was_hit_and_is_counted
     assert found == sorted(set(found))
     assert 0 < n_hit == sidecar.lost
     assert len(found) == N_EVENTS + N_MORE - n_hit
-    assert not folder.exists()
+    assert not Path(folder).exists()
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def dead(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     (directory,) = spool_directories(spool_dir)
-    return directory
+    return Path(directory)
 
 
 @EVERY
@@ -301,12 +301,13 @@ def test_a_part_that_is_cut_or_gone_when_it_is_looked_at_again_is_lost(
     spool.reader.scan()
     second: Segment = spool.writer.segments[1]
     assert second.path is not None
+    path = Path(second.path)
     n_hit = spool.writer.segments[2].first_seq - second.first_seq
     if is_gone:
-        second.path.unlink()
+        path.unlink()
     else:
-        with second.path.open("r+b") as file:
-            file.truncate(starts_of(second.path.read_bytes())[100])
+        with path.open("r+b") as file:
+            file.truncate(starts_of(path.read_bytes())[100])
         n_hit -= 100
 
     spool.reader.doubt()
@@ -326,7 +327,7 @@ def test_a_damaged_file_of_a_living_producer_changes_no_count(tmp_path: Path) ->
     spool.reader.scan()
     before = spool.reader.counts
     assert spool.writer.directory is not None
-    file = spool.writer.directory / FILE_NAME
+    file = Path(spool.writer.directory, FILE_NAME)
     file.write_bytes(bytes(4096))
 
     spool.writer.append(event(0).ljust(900))

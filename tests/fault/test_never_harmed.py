@@ -136,7 +136,7 @@ def test_a_flood_of_paths_and_subjects_takes_no_memory(
     spool_bytes = sum(
         file.stat().st_size
         for directory in spool_directories(tmp_path / "spool")
-        for file in directory.iterdir()
+        for file in Path(directory).iterdir()
     )
     assert spool_bytes <= app.meter.options.spool_bytes_max + (1 << 20)
 

@@ -86,7 +86,7 @@ class Pair:
         assert worker.process.wait() == 0
         return not self._spools_of(ours)
 
-    def _spools_of(self, ledgers: set[int]) -> list[Path]:
+    def _spools_of(self, ledgers: set[int]) -> list[str]:
         found = [(path, owner_of(path)) for path in spool_directories(self.spool_dir)]
         return [path for path, owner in found if owner and owner.ledger in ledgers]
 
@@ -149,9 +149,9 @@ def test_what_a_worker_left_waits_for_its_own_ledger_and_both_say_so(
     until(lambda: CODE in _problems(other))
 
     text = _problems(other)[CODE]
-    assert path.name in text
+    assert Path(path).name in text
     assert str(mine.get("/status")["ledger"]) in text
-    assert path.exists()
+    assert Path(path).exists()
     told = json.loads(other.meterline("doctor", "--json").stdout)
     codes = [check["code"] for check in told]
     assert CODE in codes
@@ -181,7 +181,7 @@ def test_a_ledger_takes_over_what_was_left_for_one_that_is_gone(
         heir.config.write_text(text.replace("[sidecar]\n", f"[sidecar]\n{takes_over}"))
 
         heir.start()
-        until(lambda: not path.exists())
+        until(lambda: not Path(path).exists())
 
         assert CODE not in _problems(heir)
         found = sorted(_numbers_in(heir.database))

@@ -119,7 +119,7 @@ class Shared:
         if paths:
             self._take(self._chance.choice(paths), self._chance.randrange(2))
 
-    def _take(self, path: Path, i: int) -> None:
+    def _take(self, path: str, i: int) -> None:
         dead = DeadSpool.take(path)
         if dead is None:
             return

@@ -17,7 +17,6 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, Self
 
 import msgspec
@@ -33,6 +32,7 @@ from meterline.spool.producer_file import (
 )
 from meterline.spool.scan import DAMAGED, FORGOTTEN, Loss, Part, Scanner
 from meterline.spool.segment import Segment, is_file_name, ordinal_of
+from meterline.system import AnyPath
 from meterline.wire import VERSION, Hello
 
 UNFINISHED_S_MIN: Final = 60.0
@@ -41,17 +41,19 @@ _NAME: Final = r"[0-9a-f]{32}"
 _UNFINISHED: Final = _NAME + re.escape(NEW_SUFFIX)
 
 
-def spool_directories(spool_dir: Path) -> list[Path]:
+def spool_directories(spool_dir: AnyPath) -> list[str]:
     """Return the directories of all producers, dead or alive, in ``spool_dir``.
 
     Raises:
         OSError: it cannot be read. One that does not exist holds none.
     """
     try:
-        names = sorted(path.name for path in spool_dir.iterdir())
+        names = sorted(os.listdir(spool_dir))
     except FileNotFoundError:
         return []
-    return [spool_dir / name for name in names if re.fullmatch(_NAME, name)]
+    return [
+        os.path.join(spool_dir, name) for name in names if re.fullmatch(_NAME, name)
+    ]
 
 
 class Owner(Struct, frozen=True):
@@ -64,7 +66,7 @@ class Owner(Struct, frozen=True):
     """The number of the ledger that has begun to take its events; 0: none has."""
 
 
-def owner_of(directory: Path) -> Owner | None:
+def owner_of(directory: AnyPath) -> Owner | None:
     """Return whose spool a directory is; ``None`` if there is nothing in it.
 
     Raises:
@@ -87,25 +89,26 @@ def owner_of(directory: Path) -> Owner | None:
     return Owner(folder.owner, started_ms, ledger)
 
 
-def remove_unfinished(spool_dir: Path) -> None:
+def remove_unfinished(spool_dir: AnyPath) -> None:
     """Remove what processes left that died while they made a spool, or removed one."""
-    if not spool_dir.is_dir():
+    if not os.path.isdir(spool_dir):
         return
-    for path in spool_dir.iterdir():
+    for name in os.listdir(spool_dir):
+        path = os.path.join(spool_dir, name)
         with contextlib.suppress(OSError):
-            if re.fullmatch(_UNFINISHED, path.name):
+            if re.fullmatch(_UNFINISHED, name):
                 if _is_left(path):
                     _remove_unmade(path)
-            elif re.fullmatch(_NAME, path.name) and _is_left(path):
-                path.rmdir()  # refused, unless all that was in it is gone
+            elif re.fullmatch(_NAME, name) and _is_left(path):
+                os.rmdir(path)  # refused, unless all that was in it is gone
 
 
-def _is_left(path: Path) -> bool:
+def _is_left(path: str) -> bool:
     """Say whether nobody can be at a directory right now."""
-    return time.time() - path.lstat().st_mtime >= UNFINISHED_S_MIN
+    return time.time() - os.lstat(path).st_mtime >= UNFINISHED_S_MIN
 
 
-def _remove_unmade(path: Path) -> None:
+def _remove_unmade(path: str) -> None:
     folder = Folder.open(path)
     try:
         file = ProducerFile.take(folder)
@@ -114,7 +117,7 @@ def _remove_unmade(path: Path) -> None:
         try:  # Nothing was recorded: it never got its real name.
             for name in folder.names():
                 folder.remove(name)
-            folder.path.rmdir()
+            os.rmdir(folder.path)
         finally:
             if file is not None:
                 file.close()
@@ -131,12 +134,13 @@ class DeadSpool:
         self.directory = folder.path
         self.owner = folder.owner
         """The user whose worker it was."""
+        producer = os.path.basename(folder.path)
         hello = file.hello()
-        if hello is None or hello.producer != folder.path.name:
+        if hello is None or hello.producer != producer:
             # Its name is enough to go on: the sidecar knows the producer by it.
             hello = Hello(
                 version=VERSION,
-                producer=folder.path.name,
+                producer=producer,
                 app="",
                 host="",
                 pid=0,
@@ -150,7 +154,7 @@ class DeadSpool:
         """Who the producer was, and which ledger has begun to take its events."""
 
     @classmethod
-    def take(cls, directory: Path) -> Self | None:
+    def take(cls, directory: AnyPath) -> Self | None:
         """Return the spool in ``directory``, locked; ``None`` if it is not to be had.
 
         That is: its worker lives, or somebody else drains it or has just done so.
@@ -259,7 +263,7 @@ class DeadSpool:
         try:
             for name in (*self._segment_names(), FILE_NAME):
                 self._folder.remove(name)
-            self._folder.path.rmdir()
+            os.rmdir(self._folder.path)
         finally:
             self.close()
 

@@ -10,10 +10,10 @@ import contextlib
 import errno
 import os
 import stat
-from pathlib import Path
 from typing import Self
 
 from meterline import system
+from meterline.system import AnyPath
 
 
 class NotOurs(OSError):
@@ -26,14 +26,14 @@ class Folder:
     It stays the same directory whatever its name leads to later.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
         self.owner = os.fstat(descriptor).st_uid
         """The user whose it is, and whose all files in it must be."""
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: AnyPath) -> Self:
         """Return the directory at ``path``, which is not reached through a link.
 
         Raises:
@@ -48,11 +48,11 @@ class Folder:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise NotOurs(f"{path} is no directory") from error
             raise
-        return cls(path, descriptor)
+        return cls(os.fspath(path), descriptor)
 
     def names(self) -> list[str]:
         """Return the names of all that is in it."""
-        return os.listdir(self._descriptor)  # noqa: PTH208 - there is no path
+        return os.listdir(self._descriptor)
 
     def size_bytes(self) -> int:
         """Return the room that what is in it takes on the disk, links not followed."""
@@ -79,7 +79,7 @@ class Folder:
         # O_NONBLOCK: a FIFO would have us wait for a writer.
         flags = system.NO_LINK | system.NO_WAIT | system.CLOSE_ON_EXEC
         flags |= os.O_RDWR if writes else os.O_RDONLY
-        path = self.path / name
+        path = os.path.join(self.path, name)
         try:
             descriptor = os.open(name, flags, dir_fd=self._descriptor)
         except OSError as error:
@@ -87,7 +87,7 @@ class Folder:
                 raise NotOurs(f"{path} is a link") from error
             if error.errno == errno.ENXIO:
                 raise NotOurs(f"{path} is no regular file") from error
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            raise OSError(error.errno, error.strerror, path) from error
         try:
             self._check(path, os.fstat(descriptor))
         except BaseException:
@@ -95,11 +95,11 @@ class Folder:
             raise
         return descriptor
 
-    def _check(self, path: Path, status: os.stat_result) -> None:
+    def _check(self, path: str, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise NotOurs(f"{path} is no regular file")
         if status.st_nlink == 0:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if status.st_nlink > 1:
             raise NotOurs(f"{path} has another name elsewhere")
         if status.st_uid != self.owner:
@@ -124,7 +124,7 @@ class Folder:
         except FileNotFoundError:
             return
         except OSError as error:
-            path = str(self.path / name)
+            path = os.path.join(self.path, name)
             raise OSError(error.errno, error.strerror, path) from error
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable
 from math import inf
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -22,6 +21,7 @@ from meterline.spool.reader import Reader
 from meterline.spool.room import SPOOLS_FULL_MAX, Room
 from meterline.spool.segment import FIRST_BYTES, remove_directory
 from meterline.spool.writer import BYTES_MIN, Writer, in_memory
+from meterline.system import AnyPath
 from meterline.wire import VERSION, Hello
 
 NEW_SUFFIX: Final = ".new"
@@ -43,7 +43,7 @@ class Spool:
     @classmethod
     def open(
         cls,
-        spool_dir: Path,
+        spool_dir: AnyPath,
         *,
         app: str,
         host: str,
@@ -117,7 +117,7 @@ class Spool:
             if last != self._synced_ordinal and self.writer.directory is not None:
                 system.force_directory(self.writer.directory)
                 if not self._synced_ordinal:
-                    system.force_directory(self.writer.directory.parent)
+                    system.force_directory(os.path.dirname(self.writer.directory))
             self._synced_ordinal = last  # it may still grow; those before do not
         except OSError as error:
             troubles.add(f"could not force the spool to the disk: {words(error)}")
@@ -158,7 +158,9 @@ class Spool:
         self.writer.file.close()
 
 
-def _writer_in(spool_dir: Path, hello: Hello, *, bytes_max: int, room: Room) -> Writer:
+def _writer_in(
+    spool_dir: AnyPath, hello: Hello, *, bytes_max: int, room: Room
+) -> Writer:
     """Return the writer of a new producer in ``spool_dir``.
 
     Raises:
@@ -168,16 +170,16 @@ def _writer_in(spool_dir: Path, hello: Hello, *, bytes_max: int, room: Room) -> 
     room.look()
     if not room.has(FIRST_BYTES + FILE_BYTES):
         raise OSError("all spools together take as much as they may")
-    hidden = spool_dir / (hello.producer + NEW_SUFFIX)
+    hidden = os.path.join(spool_dir, hello.producer + NEW_SUFFIX)
     try:
         make_directory(hidden)
         writer = Writer(hello, directory=hidden, bytes_max=bytes_max, room=room)
         # Only now others may see it: with its lock taken and its header written.
-        writer.move(spool_dir / hello.producer)
+        writer.move(os.path.join(spool_dir, hello.producer))
     except BaseException:
         with contextlib.suppress(OSError):
-            for file in hidden.iterdir():
-                file.unlink()
-            hidden.rmdir()
+            for name in os.listdir(hidden):
+                os.unlink(os.path.join(hidden, name))
+            os.rmdir(hidden)
         raise
     return writer

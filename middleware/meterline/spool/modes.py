@@ -6,47 +6,52 @@ read by nobody but its own user.
 """
 
 import os
-from pathlib import Path
 from typing import Final
 
-from meterline.system import CLOSE_ON_EXEC
+from meterline.system import CLOSE_ON_EXEC, AnyPath
 
 _DIRECTORY_MODE: Final = 0o750
 _GROUP: Final = 0o070
 
 
-def make_spool_dir(path: Path) -> None:
+def make_spool_dir(path: AnyPath) -> None:
     """Make the directory of all spools, and those above it, unless they are there.
 
     Raises:
         OSError: one cannot be made.
     """
-    for folder in reversed([path, *path.parents]):
-        # Not parents=True: that would make those above it for everybody.
-        if not folder.exists():
-            folder.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
+    if os.path.exists(path):
+        return
+    # Not by os.makedirs: that would make those above it for everybody.
+    if above := os.path.dirname(path):
+        make_spool_dir(above)
+    try:
+        os.mkdir(path, _DIRECTORY_MODE)
+    except FileExistsError:  # another worker was faster
+        if not os.path.isdir(path):
+            raise
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: str) -> None:
     """Make a directory for us, and for the group if the one around it is.
 
     Raises:
         OSError: it cannot be made, or is there.
     """
-    path.mkdir(mode=0o700)
-    shared = path.parent.stat().st_mode & _GROUP
+    os.mkdir(path, 0o700)
+    shared = os.stat(os.path.dirname(path)).st_mode & _GROUP
     # Added to what it got: it may have inherited the bit that hands down the group.
-    path.chmod(path.stat().st_mode | shared)
+    os.chmod(path, os.stat(path).st_mode | shared)
 
 
-def create_file(path: Path) -> int:
+def create_file(path: str) -> int:
     """Return the descriptor of a new file for whoever may use its directory.
 
     Raises:
         OSError: it cannot be made, or is there.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC, 0o600)
-    shared = path.parent.stat().st_mode & _GROUP & 0o666
+    shared = os.stat(os.path.dirname(path)).st_mode & _GROUP & 0o666
     if shared:
         os.fchmod(fd, 0o600 | shared)
     return fd

@@ -10,7 +10,6 @@ import operator
 import os
 import stat
 from contextlib import suppress
-from pathlib import Path
 from struct import Struct as Layout
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -22,6 +21,7 @@ from meterline.spool import counter
 from meterline.spool.folder import Folder
 from meterline.spool.modes import create_file
 from meterline.spool.segment import SUFFIX, remove_file
+from meterline.system import AnyPath
 from meterline.wire import SEQ_MAX, Hello
 
 VERSION: Final = 1
@@ -73,7 +73,7 @@ class ProducerFile:
 
     __slots__ = ("_has_changed", "_is_forced", "_known", "_lock_fd", "_map", "path")
 
-    def __init__(self, memory: mmap.mmap, *, path: Path | None, lock_fd: int) -> None:
+    def __init__(self, memory: mmap.mmap, *, path: str | None, lock_fd: int) -> None:
         self._map = memory
         self._lock_fd = lock_fd
         self.path = path
@@ -83,7 +83,7 @@ class ProducerFile:
         self._has_changed = True  # since it was forced
 
     @classmethod
-    def create(cls, directory: Path | None, hello: Hello) -> "ProducerFile":
+    def create(cls, directory: AnyPath | None, hello: Hello) -> "ProducerFile":
         """Return the new, locked file in ``directory``, or the same in memory.
 
         Raises:
@@ -92,7 +92,7 @@ class ProducerFile:
         if directory is None:
             file = cls(mmap.mmap(-1, FILE_BYTES), path=None, lock_fd=-1)
         else:
-            file = cls._create_file(directory / FILE_NAME)
+            file = cls._create_file(os.path.join(directory, FILE_NAME))
         file._known = dict.fromkeys(_COUNTERS, 0)
         body = msgspec.msgpack.encode(hello)
         _START.pack_into(file._map, 0, _MAGIC, VERSION)
@@ -102,7 +102,7 @@ class ProducerFile:
         return file
 
     @classmethod
-    def _create_file(cls, path: Path) -> "ProducerFile":
+    def _create_file(cls, path: str) -> "ProducerFile":
         lock_fd = create_file(path)
         try:
             system.lock(lock_fd)
@@ -246,10 +246,10 @@ class ProducerFile:
                 os.close(descriptor)
         self._known[_LEDGER_AT] = ledger
 
-    def move(self, directory: Path) -> None:
+    def move(self, directory: str) -> None:
         """Note that the file is in ``directory`` now."""
         if self.path is not None:
-            self.path = directory / self.path.name
+            self.path = os.path.join(directory, FILE_NAME)
 
     def sync(self) -> None:
         """Wait until the counters are on the disk. Does nothing in memory.
@@ -312,7 +312,7 @@ def _read(descriptor: int) -> mmap.mmap:
     return memory
 
 
-def _map(path: Path) -> mmap.mmap:
+def _map(path: str) -> mmap.mmap:
     # A descriptor of its own: a map keeps a copy of the one it was made from, and a
     # copy of the locked one would keep the lock alive in a forked child.
     fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC)

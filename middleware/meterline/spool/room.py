@@ -6,10 +6,10 @@ worker that is restarted all night, while no sidecar takes in what they leave.
 
 import os
 import time
-from pathlib import Path
 from typing import Final
 
 from meterline.spool.segment import FIRST_BYTES
+from meterline.system import AnyPath
 
 SPOOLS_FULL_MAX: Final = 16
 """All spools together may take as much as so many that are full."""
@@ -25,7 +25,7 @@ class Room:
     what they write in ten seconds.
     """
 
-    def __init__(self, spool_dir: Path, *, bytes_max: int) -> None:
+    def __init__(self, spool_dir: AnyPath, *, bytes_max: int) -> None:
         self._spool_dir = spool_dir
         self._bytes_max = bytes_max
         self._left = bytes_max
@@ -47,10 +47,10 @@ class Room:
         self._left -= size
 
 
-def taken_bytes(spool_dir: Path) -> int:
+def taken_bytes(spool_dir: AnyPath) -> int:
     """Return what the spools in a directory take on the disk, by a good estimate."""
     try:
-        spools = list(spool_dir.iterdir())
+        spools = os.listdir(spool_dir)
     except OSError:
         return 0  # we may make our own there, and not see the others
     shown = spools
@@ -59,11 +59,11 @@ def taken_bytes(spool_dir: Path) -> int:
         # `random`: with it comes hashing, and both for some milliseconds of each import.
         start = int.from_bytes(os.urandom(4)) % (len(spools) - LOOKED_AT_MAX)
         shown = spools[start : start + LOOKED_AT_MAX]
-    taken = sum(_spool_bytes(path) for path in shown)
+    taken = sum(_spool_bytes(os.path.join(spool_dir, name)) for name in shown)
     return taken * len(spools) // max(1, len(shown))
 
 
-def _spool_bytes(path: Path) -> int:
+def _spool_bytes(path: str) -> int:
     try:
         with os.scandir(path) as files:
             return sum(

@@ -11,7 +11,6 @@ the end. Nothing else is written when an event is recorded: no count, no pointer
 import mmap
 import os
 import re
-from pathlib import Path
 from struct import Struct as Layout
 from typing import Final
 
@@ -24,6 +23,7 @@ from meterline.complaints import troubles, words
 from meterline.spool import counter
 from meterline.spool.folder import Folder
 from meterline.spool.modes import create_file
+from meterline.system import AnyPath
 from meterline.wire import RECORD_BYTES_MAX, RECORD_HEADER, encode_record
 
 VERSION: Final = 1
@@ -81,7 +81,7 @@ class Segment:
         memory: mmap.mmap,
         *,
         ordinal: int,
-        path: Path | None,
+        path: str | None,
         descriptor: int = -1,
     ) -> None:
         self.map = memory
@@ -98,7 +98,7 @@ class Segment:
 
     @classmethod
     def create(
-        cls, directory: Path | None, *, ordinal: int, producer: str, size: int
+        cls, directory: AnyPath | None, *, ordinal: int, producer: str, size: int
     ) -> "Segment":
         """Return a new, empty segment of ``size`` bytes, in memory if no directory.
 
@@ -108,7 +108,7 @@ class Segment:
         if directory is None:
             segment = cls(mmap.mmap(-1, size), ordinal=ordinal, path=None)
         else:
-            path = directory / file_name(ordinal)
+            path = os.path.join(directory, file_name(ordinal))
             memory, fd = _create_map(path, size)
             segment = cls(memory, ordinal=ordinal, path=path, descriptor=fd)
         segment.map[: _HEADER.size] = _HEADER.pack(
@@ -205,7 +205,7 @@ class Segment:
         if self._descriptor >= 0:
             return os.pread(self._descriptor, end - start, start)
         assert self.path is not None
-        with self.path.open("rb") as file:
+        with open(self.path, "rb") as file:
             file.seek(start)
             return file.read(end - start)
 
@@ -215,7 +215,7 @@ class Segment:
         A full spool would take 64 of the app's descriptors else. If somebody has
         removed the file, the map is all there is.
         """
-        if self.path is not None and self.path.exists():
+        if self.path is not None and os.path.exists(self.path):
             self.map.close()
             if not self._forced_end:  # else the last sync is about to need it
                 self._close_descriptor()
@@ -274,13 +274,13 @@ class Segment:
             OSError: the file cannot be made shorter.
         """
         self.close()
-        if self.path is not None and self.path.exists():
+        if self.path is not None and os.path.exists(self.path):
             os.truncate(self.path, end)
 
-    def move(self, directory: Path) -> None:
+    def move(self, directory: str) -> None:
         """Note that its file is in ``directory`` now."""
         if self.path is not None:
-            self.path = directory / self.path.name
+            self.path = os.path.join(directory, file_name(self.ordinal))
 
     def delete(self) -> None:
         """Close, and remove the file."""
@@ -289,21 +289,23 @@ class Segment:
             remove_file(self.path)
 
 
-def remove_file(path: Path) -> None:
+def remove_file(path: str) -> None:
     """Remove a file whose contents are on disk elsewhere; if it stays, say so.
 
     Whoever drains it a second time sends what the sidecar has already.
     """
     try:
-        path.unlink(missing_ok=True)
+        os.unlink(path)
+    except FileNotFoundError:
+        return
     except OSError as error:
         troubles.add(f"could not remove a part of the spool: {words(error)}")
 
 
-def remove_directory(path: Path) -> None:
+def remove_directory(path: str) -> None:
     """Remove a producer's directory, which is empty now; if it stays, say so."""
     try:
-        path.rmdir()
+        os.rmdir(path)
     except OSError as error:
         troubles.add(f"could not remove a drained spool: {words(error)}")
 
@@ -323,7 +325,7 @@ def ordinal_of(name: str) -> int:
     return int(name.removesuffix(SUFFIX))
 
 
-def _create_map(path: Path, size: int) -> tuple[mmap.mmap, int]:
+def _create_map(path: str, size: int) -> tuple[mmap.mmap, int]:
     """Return the map of a new file, and a descriptor of it."""
     fd = create_file(path)
     try:
@@ -333,11 +335,11 @@ def _create_map(path: Path, size: int) -> tuple[mmap.mmap, int]:
         return mmap.mmap(fd, size), fd
     except BaseException:
         os.close(fd)
-        path.unlink()
+        os.unlink(path)
         raise
 
 
-def _open_map(path: Path, size: int) -> mmap.mmap:
+def _open_map(path: str, size: int) -> mmap.mmap:
     try:
         fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC)
     except FileNotFoundError:

@@ -5,9 +5,9 @@ one is full, what is dropped when there is no room, the end.
 """
 
 import itertools
+import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 from zlib import crc32
 
@@ -59,7 +59,7 @@ class Writer:
         self,
         hello: Hello,
         *,
-        directory: Path | None,
+        directory: str | None,
         bytes_max: int,
         room: Room,
     ) -> None:
@@ -190,7 +190,7 @@ class Writer:
             self.hello = msgspec.structs.replace(self.hello, spool="file")
         return segment
 
-    def _new_segment(self, directory: Path | None, ordinal: int) -> Segment:
+    def _new_segment(self, directory: str | None, ordinal: int) -> Segment:
         size = self._size_of(ordinal)
         segment = Segment.create(
             directory, ordinal=ordinal, producer=self.hello.producer, size=size
@@ -303,14 +303,14 @@ class Writer:
         """Return every segment there is, with the one that is not used yet."""
         return [*self.segments, *([self._spare] if self._spare else [])]
 
-    def move(self, directory: Path) -> None:
+    def move(self, directory: str) -> None:
         """Rename the producer's directory.
 
         Raises:
             OSError: it cannot be renamed.
         """
         assert self.directory is not None
-        self.directory.rename(directory)
+        os.rename(self.directory, directory)
         self.directory = directory
         self.file.move(directory)
         for segment in self.segments:

@@ -20,7 +20,7 @@ PerS = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 def default_database() -> Path:
     """Return where a ledger is unless a file says otherwise."""
-    return state_dir() / "meterline.db"
+    return Path(state_dir(), "meterline.db")
 
 
 class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
                 "variable": "METERLINE_SOCKET",
             },
         ),
-    ] = field(default_factory=default_socket)
+    ] = field(default_factory=lambda: Path(default_socket()))
     database: Annotated[
         Path,
         Meta(
@@ -85,7 +85,7 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
                 "variable": "METERLINE_SPOOL_DIR",
             },
         ),
-    ] = field(default_factory=default_spool_dir)
+    ] = field(default_factory=lambda: Path(default_spool_dir()))
     http: Annotated[
         str,
         Meta(

@@ -203,7 +203,7 @@ def _spools(config: Config, status: Status | None) -> Iterator[Check]:
         )
         action = f"chmod 2770 {quote(str(spool_dir))}"
         yield _problem("spools", found("spool_dir_not_shared", text, action=action))
-    folders = spool_directories(spool_dir)
+    folders = [Path(found) for found in spool_directories(spool_dir)]
     dead: list[Path] = []
     n_bytes = 0
     for path in folders:

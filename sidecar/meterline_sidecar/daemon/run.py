@@ -164,7 +164,7 @@ def _tell_where_apps_look(config: Config) -> None:
         if (
             STATE_VARIABLE in os.environ
             and variable not in os.environ
-            and place != default
+            and place != Path(default)
         ):
             log.warning(
                 "%s is set, but sidecar.%s is %s, which takes precedence: apps with the"

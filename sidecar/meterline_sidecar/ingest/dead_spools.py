@@ -134,11 +134,14 @@ class Drain:
         """Return spools that hold what nobody is sending, and when they were begun."""
         folders = [
             folder
-            for folder in spool_directories(self._spool_dir)
+            for folder in self._folders()
             if folder == self._taking or not self._ingest.is_here(folder.name)
         ]
         began = [(folder, self._began_ms(folder)) for folder in folders]
         return [(folder, at_ms) for folder, at_ms in began if at_ms is not None]
+
+    def _folders(self) -> list[Path]:
+        return [Path(found) for found in spool_directories(self._spool_dir)]
 
     def _began_ms(self, folder: Path) -> int | None:
         """Return when a spool was begun; ``None`` where it is none of ours."""
@@ -162,7 +165,7 @@ class Drain:
         self._place.check()
         try:
             remove_unfinished(self._spool_dir)
-            folders = spool_directories(self._spool_dir)
+            folders = self._folders()
         except OSError as error:
             self._unreadable = f"{self._spool_dir}: {error.strerror}"
             return 0

@@ -1,5 +1,7 @@
 """The whole way of an event, from a request to a sidecar."""
 
+from pathlib import Path
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -54,7 +56,7 @@ async def test_after_close_the_producer_has_said_goodbye_and_left_no_file(
     (ledger,) = sidecar.ledgers.values()
     assert ledger.is_closed
     assert len(ledger.events) == 100
-    assert not list(metering.meter.options.spool_dir.iterdir())
+    assert not list(Path(metering.meter.options.spool_dir).iterdir())
 
 
 async def test_an_unknown_path_is_recorded_without_a_route(

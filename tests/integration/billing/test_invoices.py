@@ -143,8 +143,8 @@ def waiting_spool(
     spool = Spool.open(
         spool_dir, app="tests", host="localhost", pid=1, bytes_max=1 << 22
     )
-    directory = spool.writer.directory
-    assert directory is not None
+    assert spool.writer.directory is not None
+    directory = Path(spool.writer.directory)
     write_hello(directory, started_ms=started_ms)
     for _ in range(n_events):
         spool.writer.append(msgspec.msgpack.encode(event()))
@@ -185,8 +185,8 @@ def test_a_period_is_not_final_over_a_spool_that_cannot_be_taken_in(
 ) -> None:
     spool = waiting_spool(tmp_path / "spool")
     spool.abandon()
-    directory = spool.writer.directory
-    assert directory is not None
+    assert spool.writer.directory is not None
+    directory = Path(spool.writer.directory)
     (directory / file_name(9)).mkdir()
 
     with SidecarProcess(tmp_path, pricing=PRICING, clock=IN_DECEMBER) as sidecar:
@@ -202,8 +202,8 @@ def test_a_period_is_not_final_before_a_worker_that_lives_has_come_back(
     tmp_path: Path,
 ) -> None:
     spool = waiting_spool(tmp_path / "spool")
-    directory = spool.writer.directory
-    assert directory is not None
+    assert spool.writer.directory is not None
+    directory = Path(spool.writer.directory)
 
     with SidecarProcess(tmp_path, pricing=PRICING, clock=IN_DECEMBER) as sidecar:
         assert str(directory) in invoice(sidecar, "2026-11", "--finalize")

@@ -53,7 +53,7 @@ def test_what_init_writes_is_read_with_every_comment_made_a_line(
     assert checked.stderr.count("base fee: $19.00") == 2
 
 
-@pytest.mark.skipif(SYSTEM_DIR.is_dir(), reason="this host has a place for all")
+@pytest.mark.skipif(Path(SYSTEM_DIR).is_dir(), reason="this host has a place for all")
 def test_init_gives_each_project_a_ledger_of_its_own(tmp_path: Path) -> None:
     told = meterline("init", "mine", cwd=tmp_path).stdout
 

@@ -36,9 +36,8 @@ def left_by_a_worker(spool_dir: Path) -> Path:
     for _ in range(N_EVENTS):
         spool.writer.append(msgspec.msgpack.encode(event()))
     spool.abandon()
-    directory = spool.writer.directory
-    assert directory is not None
-    return directory
+    assert spool.writer.directory is not None
+    return Path(spool.writer.directory)
 
 
 async def ingested(sidecar: Sidecar) -> int:

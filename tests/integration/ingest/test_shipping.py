@@ -388,7 +388,7 @@ def test_only_one_of_many_drainers_gets_a_spool(
         thread.join()
 
     assert len([spool for spool in taken if spool is not None]) == 1
-    assert not directory.exists()
+    assert not Path(directory).exists()
 
 
 def test_a_dead_spool_tells_who_it_was_and_what_is_still_to_be_sent(
@@ -403,7 +403,7 @@ def test_a_dead_spool_tells_who_it_was_and_what_is_still_to_be_sent(
     spool = DeadSpool.take(directory)
 
     assert spool is not None
-    assert spool.hello.producer == directory.name
+    assert spool.hello.producer == Path(directory).name
     assert (spool.hello.app, spool.hello.pid) == ("shop", os.getpid())
     assert spool.hello.recorded_seq == 10
     (run,) = spool.parts(after_seq=0)
@@ -615,7 +615,7 @@ def test_a_kill_right_after_a_new_segment_was_begun_invents_no_loss(
         dropped = meter.stats.dropped
         kill(meter)
         (directory,) = spool_directories(tmp_path / "spool")
-        for path in directory.glob(f"*{SUFFIX}"):
+        for path in Path(directory).glob(f"*{SUFFIX}"):
             data = bytearray(path.read_bytes())
             data[32:48] = bytes(16)  # as if the shipper had not looked yet
             path.write_bytes(data)

@@ -26,7 +26,8 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 def files(spool: Spool) -> list[str]:
     assert spool.writer.directory is not None
-    return sorted(path.name for path in spool.writer.directory.glob(f"*{SUFFIX}"))
+    found = Path(spool.writer.directory).glob(f"*{SUFFIX}")
+    return sorted(path.name for path in found)
 
 
 def n_descriptors() -> int:

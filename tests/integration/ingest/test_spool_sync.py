@@ -22,8 +22,8 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def note(fd: int) -> None:
         names.append(Path(f"/proc/self/fd/{fd}").readlink().name)
 
-    def note_directory(path: Path) -> None:
-        names.append(path.name)
+    def note_directory(path: str) -> None:
+        names.append(Path(path).name)
 
     monkeypatch.setattr(system, "force", note)
     monkeypatch.setattr(system, "force_directory", note_directory)
@@ -53,7 +53,7 @@ def n_descriptors() -> int:
 
 
 def names_of(spool: Spool) -> set[str]:
-    return {segment.path.name for segment in spool.writer.segments if segment.path}
+    return {Path(one.path).name for one in spool.writer.segments if one.path}
 
 
 def test_all_that_was_written_since_the_last_sync_is_forced(

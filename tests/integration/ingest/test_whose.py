@@ -44,7 +44,7 @@ def left_by_a_worker(spool_dir: Path, *, ledger: int = 0) -> Path:
     spool.reader.claim(ledger)
     spool.abandon()
     assert spool.writer.directory is not None
-    return spool.writer.directory
+    return Path(spool.writer.directory)
 
 
 def ledger_of(path: Path) -> int:
@@ -327,7 +327,7 @@ async def test_the_living_follow_their_socket_and_take_their_spool_along(
             link.pump(is_awaited=True)
             await asyncio.sleep(0)
 
-    assert ledger_of(spool.writer.directory) == sidecar.whose.ledger
+    assert ledger_of(Path(spool.writer.directory)) == sidecar.whose.ledger
     link.close()
     spool.abandon()
 

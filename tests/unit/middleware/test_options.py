@@ -15,6 +15,8 @@ from meterline.options import (
     MeterOptions,
     resolve,
 )
+from meterline.settings import STATE_VARIABLE
+from meterline.settings import state_dir as state_dir_of
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,8 +34,8 @@ def test_without_anything_given_both_sides_meet_in_the_state_directory(
 ) -> None:
     options = resolve()
 
-    assert options.socket == state_dir / "meterline.sock"
-    assert options.spool_dir == state_dir / "spool"
+    assert options.socket == str(state_dir / "meterline.sock")
+    assert options.spool_dir == str(state_dir / "spool")
     assert options.spool_bytes_max == SPOOL_BYTES_MAX
     assert options.sync_interval_s == SYNC_INTERVAL_S
     assert not options.is_disabled
@@ -60,9 +62,8 @@ def test_an_argument_is_stronger_than_its_variable(
     )
 
     assert (by_variable.app_name, by_argument.app_name) == ("from-env", "x")
-    assert (by_variable.socket, by_argument.socket) == (Path("/env/s"), Path("/s"))
-    assert by_variable.spool_dir == Path("/env/spool")
-    assert by_argument.spool_dir == Path("/spool")
+    assert (by_variable.socket, by_argument.socket) == ("/env/s", "/s")
+    assert (by_variable.spool_dir, by_argument.spool_dir) == ("/env/spool", "/spool")
     assert (by_variable.spool_bytes_max, by_argument.spool_bytes_max) == (
         8_000_000,
         9_000_000,
@@ -95,6 +96,42 @@ def test_a_value_that_can_not_be_meant_is_named(
 
     with pytest.raises(ValueError, match=f"^{name}\\b"):
         MeterMiddleware(_app)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", b"/s", 7])
+def test_what_no_file_can_be_called_is_no_path(path: Any) -> None:
+    with pytest.raises(ValueError, match=r"^socket must be a path: "):
+        resolve(socket=path)
+
+
+def test_a_path_is_kept_as_text(tmp_path: Path) -> None:
+    options = resolve(socket=tmp_path / "s", spool_dir="relative/spool")
+
+    assert options.socket == str(tmp_path / "s")
+    assert options.spool_dir == "relative/spool"
+
+
+def test_without_a_home_there_is_a_place_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(STATE_VARIABLE)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr("meterline.settings.SYSTEM_DIR", "/nowhere")
+    monkeypatch.setenv("HOME", "/home/one")
+    assert state_dir_of() == "/home/one/.local/state/meterline"
+
+    monkeypatch.setattr("os.path.expanduser", str)  # as for a user without a name
+
+    assert state_dir_of() == "/nowhere"
+
+
+def test_a_state_directory_is_found_from_anywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(STATE_VARIABLE, "state")
+    monkeypatch.chdir(tmp_path)
+
+    assert state_dir_of() == str(tmp_path / "state")
 
 
 @pytest.mark.parametrize("recorder", [Meter, partial(MeterMiddleware, _app)])

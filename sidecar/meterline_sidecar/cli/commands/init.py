@@ -38,7 +38,7 @@ def command(directory: Path) -> None:
             " `meterline init DIRECTORY` writes to another place"
         )
     templates = files("meterline_sidecar.cli") / "templates"
-    has_state = bool(os.environ.get(STATE_VARIABLE)) or SYSTEM_DIR.is_dir()
+    has_state = bool(os.environ.get(STATE_VARIABLE)) or Path(SYSTEM_DIR).is_dir()
     http = f"{HOST}:{free_port(HOST, PORT)}"
     made: list[Path] = []
     try:
