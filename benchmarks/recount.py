@@ -26,7 +26,7 @@ import httpx
 
 from benchmarks.full_ledger import Filler, aggregator_of, write_files
 from benchmarks.harness import collected, cpu_s, ship, tell
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from meterline.wire import encode_frame
 from meterline_sidecar.clock import HOUR_MS, SystemClock
 from meterline_sidecar.ledger.archived import Archived

@@ -14,7 +14,7 @@ from typing import Self
 import msgspec
 
 from meterline import wire
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Refusal, Welcome
 from tests.patience import PATIENCE_S
 

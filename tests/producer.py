@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 import msgspec
 
 from meterline import wire
-from meterline.events import Kind, Part, UsageEvent
+from meterline.events import Kind
+from meterline.usage_event import Part, UsageEvent
 from meterline.wire import Ack, Batch, FromApp, FromSidecar, Hello, Welcome
 
 PRODUCER = "0" * 31 + "1"

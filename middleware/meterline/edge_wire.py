@@ -50,7 +50,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from meterline.events import Kind, Status
+from meterline.events import Kind
+from meterline.usage_event import Status
 from meterline.wire import (
     FromApp,
     FromSidecar,

@@ -41,7 +41,7 @@ TOO_MANY_PARTS: Final = (
 TOO_LONG: Final = f"the properties of one event are over {BYTES_MAX} bytes"
 
 Part = list[str | int | dict[str, str]]
-"""A name, an amount and its properties: ``events.Part`` as it is encoded."""
+"""A name, an amount and its properties: ``usage_event.Part`` as it is encoded."""
 
 
 class Properties:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from tests.compat.apps import PIECE, PIECES, WSGI
 from tests.fake_sidecar import FakeSidecar
 from tests.patience import PATIENCE_S

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 
 import meterline
 from meterline import MeterMiddleware
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from tests.asgi_driver import call, http_scope
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, Protocol
 
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from meterline_sidecar.ledger.archived import form_of
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.rolled_up import SHOWN_AS, rolled_up_in

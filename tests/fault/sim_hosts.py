@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from meterline.events import Kind, UsageEvent
+from meterline.events import Kind
 from meterline.spool.scan import FORGOTTEN
+from meterline.usage_event import UsageEvent
 from meterline.wire import VERSION, Batch, Bye, Hello, Lost, WireError
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.config.read import read_config

@@ -16,7 +16,8 @@ from typing import Final
 import msgspec
 
 from meterline import wire
-from meterline.events import Kind, UsageEvent
+from meterline.events import Kind
+from meterline.usage_event import UsageEvent
 from meterline.wire import Batch, Bye, Hello
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from meterline.events import UsageEvent
 from meterline.spool.dead import DeadSpool, spool_directories
 from meterline.spool.producer_file import FILE_NAME
 from meterline.spool.scan import Part, Run
 from meterline.spool.segment import DATA_START, SUFFIX
+from meterline.usage_event import UsageEvent
 from meterline.wire import record_crc, split_records
 from tests.fake_sidecar import FakeSidecar
 

@@ -20,9 +20,9 @@ import msgspec
 import pytest
 
 from meterline import wire
-from meterline.events import Part, UsageEvent
 from meterline.spool.living import Spool
 from meterline.spool.segment import DATA_START, SUFFIX
+from meterline.usage_event import Part, UsageEvent
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Refusal, Welcome, WireError
 from tests.clock import FakeClock
 from tests.fault.fuzz import (

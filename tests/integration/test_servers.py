@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from meterline.events import Flag, UsageEvent
+from meterline.events import Flag
 from meterline.spool.dead import spool_directories
+from meterline.usage_event import UsageEvent
 from tests.fake_sidecar import FakeSidecar
 from tests.patience import PATIENCE_S
 from tests.sidecar_process import until

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from meterline.events import Kind, UsageEvent
+from meterline.events import Kind
+from meterline.usage_event import UsageEvent
 from meterline.wire import Lost
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event

@@ -16,7 +16,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing import running_totals
 from meterline_sidecar.config.read import read_config

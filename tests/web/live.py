@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from meterline.wire import VERSION, Hello, encode_frame
 from tests.patience import PATIENCE_S
 from tests.ports import Port

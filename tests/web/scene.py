@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime
 from pathlib import Path
 
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from tests.producer import event
 from tests.web.live import LiveSidecar
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from meterline.events import Part, UsageEvent
 from meterline.portal import portal_token
+from meterline.usage_event import Part, UsageEvent
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError
 from tests.clock import FakeClock

@@ -6,7 +6,8 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
-from meterline.events import Flag, Kind, UsageEvent
+from meterline.events import Flag, Kind
+from meterline.usage_event import UsageEvent
 from meterline_sidecar.ingest import names
 from meterline_sidecar.store.sqlite.driver import SqliteReader
 from tests.integration.ledger.test_verify import verified

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import pytest
 
-from meterline.events import Flag, Kind, UsageEvent
+from meterline.events import Flag, Kind
+from meterline.usage_event import UsageEvent
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.ingest import request_keys
 from meterline_sidecar.store.edge import request_keys as store

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from meterline.events import Part
 from meterline.portal import portal_token
+from meterline.usage_event import Part
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError

@@ -21,7 +21,7 @@ BillThrough = Literal["none", "meter"]
 PORT_MAX: Final = 65535
 YEAR_MIN: Final = 1900
 _OF_THE_MACHINE: Final = ("localtime", "posixrules", "Factory")
-_QUANTITY: Final = re.compile(r"[\w.:-]+")  # as meterline.events has it
+_QUANTITY: Final = re.compile(r"[\w.:-]+")  # as meterline.usage_event has it
 MARK: Final = "*"
 CUSTOMER_ID: Final = re.compile("[A-Za-z0-9_][A-Za-z0-9_.:@+=~|-]{0,99}")
 """What a customer may be called: it stands in the path of a URL as it is."""

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from meterline.events import Flag, Kind, UsageEvent
+from meterline.events import Flag, Kind
+from meterline.usage_event import UsageEvent
 from meterline.wire import RECORD_HEADER, encode_record, record_crc
 from meterline_sidecar.store.edge.events import EventRow, LossRow
 from meterline_sidecar.store.edge.forward import NamedEvent

@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from meterline.events import Flag, Part, UsageEvent
+from meterline.events import Flag
+from meterline.usage_event import Part, UsageEvent
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.decode import EVER, to_row
 from meterline_sidecar.properties import stored_in

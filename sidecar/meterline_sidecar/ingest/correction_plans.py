@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from meterline.events import UNCOUNTED, UsageEvent
+from meterline.events import UNCOUNTED
+from meterline.usage_event import UsageEvent
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.amended import Changes, NotAmendable, amended
 from meterline_sidecar.ingest.decode import EVER, to_row

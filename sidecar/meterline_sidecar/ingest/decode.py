@@ -9,16 +9,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import astuple, fields, replace
 
-from meterline.events import (
-    LEFT_OUT,
-    QUANTITIES_MAX,
-    TIME_MS_MAX,
-    Amount,
-    Flag,
-    Part,
-    QuantityName,
-    UsageEvent,
-)
+from meterline.events import LEFT_OUT, QUANTITIES_MAX, TIME_MS_MAX, Flag
+from meterline.usage_event import Amount, Part, QuantityName, UsageEvent
 from meterline.wire import record_crc, split_records
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS
 from meterline_sidecar.decimals import Number, number_of, plus

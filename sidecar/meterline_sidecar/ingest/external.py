@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError, RetryLater
 from meterline_sidecar.ingest.accept import Ingest

@@ -18,7 +18,7 @@ from starlette.routing import Host, Mount, Route, Router
 
 import meterline
 from meterline.asgi_types import ASGIApp, Receive, Scope, Send
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from tests.asgi_driver import call
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered

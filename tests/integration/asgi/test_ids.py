@@ -11,7 +11,8 @@ from starlette.responses import Response, StreamingResponse
 
 import meterline
 from meterline import waiting
-from meterline.events import Flag, Kind, UsageEvent
+from meterline.events import Flag, Kind
+from meterline.usage_event import UsageEvent
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
 from tests.integration.asgi.test_properties import Server

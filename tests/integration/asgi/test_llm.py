@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 import meterline.llm
 from meterline import Meter, MeterMiddleware
-from meterline.events import Flag, Kind, UsageEvent
+from meterline.events import Flag, Kind
+from meterline.usage_event import UsageEvent
 from tests.asgi_driver import call
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered

@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 import meterline
 from meterline import open_event, waiting
-from meterline.events import PARTS_MAX, Flag, Kind, Part, UsageEvent
+from meterline.events import PARTS_MAX, Flag, Kind
+from meterline.usage_event import Part, UsageEvent
 from tests.asgi_driver import call
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered

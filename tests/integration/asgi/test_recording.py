@@ -14,7 +14,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 import meterline
-from meterline.events import QUANTITIES_MAX, QUANTITY_MAX, Flag, Kind, UsageEvent
+from meterline.events import QUANTITIES_MAX, QUANTITY_MAX, Flag, Kind
+from meterline.usage_event import UsageEvent
 from tests.asgi_driver import call
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered

@@ -11,8 +11,9 @@ from starlette.routing import Route
 
 import meterline
 from meterline import wsgi
-from meterline.events import Flag, UsageEvent
+from meterline.events import Flag
 from meterline.retries import retry_header
+from meterline.usage_event import UsageEvent
 from tests.asgi_driver import call
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered

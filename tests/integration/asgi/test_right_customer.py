@@ -24,10 +24,11 @@ from starlette.websockets import WebSocket
 import meterline
 from meterline import MeterMiddleware, from_trusted_header, stray, waiting
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.events import Flag, Kind, UsageEvent
+from meterline.events import Flag, Kind
 from meterline.spool.dead import DeadSpool, spool_directories
 from meterline.spool.producer_file import WAITING
 from meterline.spool.scan import Loss
+from meterline.usage_event import UsageEvent
 from tests.asgi_driver import call, http_scope
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered

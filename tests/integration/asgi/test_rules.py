@@ -22,7 +22,8 @@ from starlette.websockets import WebSocket
 
 import meterline
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.events import QUANTITY_MAX, Flag, Kind, UsageEvent
+from meterline.events import QUANTITY_MAX, Flag, Kind
+from meterline.usage_event import UsageEvent
 from tests.asgi_driver import call, http_scope
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from meterline.events import UsageEvent
 from meterline.spool.living import Spool
 from meterline.spool.producer_file import FILE_NAME
 from meterline.spool.segment import file_name
+from meterline.usage_event import UsageEvent
 from meterline.wire import Hello
 from tests.plans import starter_each
 from tests.producer import NOON_MS, PRODUCER, Connection, batch, event

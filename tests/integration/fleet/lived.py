@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from meterline.wire import Batch
 from tests.integration.fleet.asked import Asked
 from tests.integration.fleet.conftest import World

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterline.events import UNCOUNTED, UsageEvent
+from meterline.events import UNCOUNTED
+from meterline.usage_event import UsageEvent
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.errors import BeingCorrected
 from meterline_sidecar.ingest import correction_plans as plans

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from meterline.events import Part, UsageEvent
+from meterline.usage_event import Part, UsageEvent
 from meterline_pricing import Period
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.ledger.chain import ChainFiles

@@ -11,8 +11,9 @@ from starlette.responses import PlainTextResponse
 
 import meterline
 from meterline.asgi_types import Receive, Scope, Send
-from meterline.events import Flag, Kind, Part
+from meterline.events import Flag, Kind
 from meterline.handle import current_event
+from meterline.usage_event import Part
 from tests.asgi_driver import call as call_asgi
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.wsgi.conftest import Metered, call

@@ -6,14 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline.events import (
-    QUANTITIES_MAX,
-    QUANTITY_MAX,
-    TIME_MS_MAX,
-    Flag,
-    Kind,
-    Part,
-)
+from meterline.events import QUANTITIES_MAX, QUANTITY_MAX, TIME_MS_MAX, Flag, Kind
+from meterline.usage_event import Part
 from meterline.wire import encode_record
 from meterline_sidecar.fleet.records import record_of, record_of_refused
 from meterline_sidecar.ingest.decode import APPS_FLAGS, EDGES_FLAGS, read_records

@@ -25,8 +25,9 @@ from meterline import (
     wsgi,
 )
 from meterline.asgi_types import Message, Receive, Scope, Send
-from meterline.events import Flag, UsageEvent
+from meterline.events import Flag
 from meterline.handle import current_event
+from meterline.usage_event import UsageEvent
 from tests.asgi_driver import http_scope
 
 decode = msgspec.msgpack.Decoder(UsageEvent).decode

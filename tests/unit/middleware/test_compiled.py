@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 import meterline
 from meterline import MeterMiddleware, compiled, from_trusted_header
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.events import UsageEvent
 from meterline.handle import current_event
 from meterline.open_event import OpenEvent
 from meterline.spool.segment import DATA_START
 from meterline.subjects import Resolver
+from meterline.usage_event import UsageEvent
 from meterline.wire import encode_record, split_records
 from tests.asgi_driver import http_scope
 

@@ -22,9 +22,9 @@ from meterline.events import (
     ROUTE_CHARS_MAX,
     SUBJECT_CHARS_MAX,
     TIME_MS_MAX,
-    UsageEvent,
 )
 from meterline.properties import BYTES_MAX, Properties, exact_properties
+from meterline.usage_event import UsageEvent
 from meterline.wire import RECORD_BYTES_MAX
 
 

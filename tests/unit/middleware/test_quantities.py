@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.msgpack import decode, encode
 
-from meterline.events import QUANTITY_MAX, Flag, UsageEvent
+from meterline.events import QUANTITY_MAX, Flag
 from meterline.quantities import (
     _is_decimal,  # pyright: ignore[reportPrivateUsage]
     add_quantity,
     bad_quantity,
     checked_quantity,
 )
+from meterline.usage_event import UsageEvent
 
 
 class Size(IntEnum):

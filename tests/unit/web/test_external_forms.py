@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from meterline.events import UsageEvent
+from meterline.usage_event import UsageEvent
 from meterline_sidecar.ingest.decode import EVER, to_row
 from meterline_sidecar.ingest.external import NewEvent
 from meterline_sidecar.ingest.names import Name

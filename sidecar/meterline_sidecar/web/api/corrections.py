@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from meterline.events import Text, UsageEvent
+from meterline.usage_event import Text, UsageEvent
 from meterline_sidecar.billing.corrected import Supposed, of_correction
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.ingest import correction_plans as plans

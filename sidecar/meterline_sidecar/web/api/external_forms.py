@@ -14,8 +14,9 @@ from urllib.parse import unquote
 import msgspec
 from starlette.datastructures import Headers
 
-from meterline.events import NAME_CHARS_MAX, RESERVED_NAMES, UsageEvent
+from meterline.events import NAME_CHARS_MAX, RESERVED_NAMES
 from meterline.quantities import checked_quantity, is_unicode
+from meterline.usage_event import UsageEvent
 from meterline_pricing.errors import unknown
 from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.ingest.external import NewEvent

@@ -16,6 +16,8 @@ from meterline.events import (
     QUANTITIES_MAX,
     QUANTITY_MAX,
     TIME_MS_MAX,
+)
+from meterline.usage_event import (
     MethodText,
     NameText,
     PropertyName,
