@@ -160,7 +160,7 @@ def test_what_can_be_no_path_is_told(option: str, wrong: Any) -> None:
 
 
 def test_a_path_that_is_empty_is_none(state_dir: Path) -> None:
-    assert resolve(socket="").socket == state_dir / "meterline.sock"
+    assert resolve(socket="").socket == str(state_dir / "meterline.sock")
 
 
 @pytest.mark.parametrize("wrong", [42, b"x", "", "x" * 257, "\ud800"])
