@@ -12,8 +12,8 @@ CPU time of the sidecar:
 
 is the size that the goals are about. It writes 1.1 GB and adds them up, which takes ten
 minutes; the next run with the same DIR does not. The command adds 0.7 s of its own.
-``--time-zone Asia/Kathmandu`` asks for customers whose days begin at no midnight in UTC:
-their days are added up of windows of 15 minutes.
+``--time-zone Asia/Kathmandu``, with a DIR of its own, has customers whose days begin at no
+midnight in UTC: these are added up of windows of 15 minutes.
 
 Expected from arithmetic: a month of a customer is 30 days and their groups, which SQLite
 reads in a millisecond; the events around a line are found by the hours that name them. A
