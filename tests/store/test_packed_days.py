@@ -20,7 +20,10 @@ from meterline_sidecar.store.packed_days import pack, unpack
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import DAYS
 from meterline_sidecar.store.usage import UsageRow
+from meterline_sidecar.usage import packed_days as packer
+from meterline_sidecar.usage.packed_days import DayPacker
 from meterline_sidecar.usage.summed import by_group
+from tests.clock import FakeClock
 from tests.store.rows import DAY, add_generation, add_group, add_subjects, add_window
 
 ADDING: Final[Mapping[str, Aggregation]] = {
@@ -299,6 +302,36 @@ async def test_days_of_many_groups_are_found_by_subject(database: Database) -> N
 
 async def pack_day_of(tx: Tx, subject_id: int, day: int) -> None:
     assert await packing.pack_day(tx, 1, Day(subject_id, DAY + day * DAY_MS), ADDING)
+
+
+async def test_days_that_are_over_are_packed_by_themselves(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(database)
+    monkeypatch.setattr(packer, "GROUPS_MIN", 5)
+    monkeypatch.setattr(packer, "SUBJECTS_PER_READ", 2)
+    monkeypatch.setattr(packer, "REST", 0)
+    clock = FakeClock(DAY + 2 * DAY_MS + packer.AGE_MS)
+    async with database.reading() as tx:
+        before = await everything(tx)
+    of_day = DayPacker(database, clock=clock)
+
+    packed = await of_day.run()
+    again = await of_day.run()
+    clock.time_ms += DAY_MS
+    third = await of_day.run()
+
+    async with database.reading() as tx:
+        assert await everything(tx) == before
+        days = await tx.fetch_all(
+            "SELECT subject_id, day_ms FROM packed_days ORDER BY 1, 2"
+        )
+    assert days == [
+        (subject_id, DAY + day * DAY_MS)
+        for subject_id in (WHOLE, MOVED, NOBODYS)
+        for day in range(3)
+    ]
+    assert (packed, again, third) == (2 * 15, 0, 15)
 
 
 async def test_packs_leave_with_their_generation(database: Database) -> None:

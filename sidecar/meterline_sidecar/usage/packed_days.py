@@ -23,7 +23,7 @@ AGE_MS: Final = HOUR_MS
 KEPT_DAYS: Final = 93
 """Of earlier days, of which final invoices are, nobody reads the usage often."""
 GROUPS_MAX: Final = 20_000
-"""Of more, a day stays as it is: all others that write wait 80 ms for this many."""
+"""Of more, a day stays as it is: all others that write wait 40 ms for this many."""
 SUBJECTS_PER_READ: Final = 50
 REST: Final = 9
 """For how many times as long as a step took the time is the others'."""

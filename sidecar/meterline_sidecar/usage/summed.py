@@ -61,34 +61,32 @@ def _of_packs(
     alike: dict[bytes, list[Block]] = defaultdict(list)
     for block in packed.blocks:
         alike[bytes(block.groups)].append(block)
+    blocks = [(ids_in(groups), of) for groups, of in alike.items()]
     for name, aggregation in aggregations.items():
-        totals = _of_columns(name, aggregation, alike)
+        totals = _of_columns(name, aggregation, blocks)
         if totals:
             yield name, {packed.labels[i]: total for i, total in totals.items()}
 
 
 def _of_columns(
-    name: str, aggregation: Aggregation, alike: Mapping[bytes, list[Block]]
+    name: str, aggregation: Aggregation, alike: Iterable[tuple[list[int], list[Block]]]
 ) -> dict[int, Total]:
     """Return a meter's totals by the ids of their groups.
 
     Args:
-        alike: blocks by the text of their groups: of a steady customer most days have
-            the same, and are added up all at once.
+        alike: ids, and the blocks of just these groups: of a steady customer most days
+            have the same, and are added up all at once.
     """
     adds_up = AGGREGATIONS[aggregation].add is SUMS.add
     sums: dict[int, int] = defaultdict(int)
     parts: dict[int, list[Total]] = defaultdict(list)
-    for groups, blocks in alike.items():
+    for ids, blocks in alike:
         whole = [block.whole[name] for block in blocks if name in block.whole]
         columns: list[Sequence[Total]] = [
             block.others[name] for block in blocks if name in block.others
         ]
-        if not (whole or columns):
-            continue
-        ids = ids_in(groups)
         if adds_up and whole:
-            for i, total in zip(ids, map(sum, zip(*whole, strict=True)), strict=True):
+            for i, total in zip(ids, _added(whole), strict=True):
                 sums[i] += total
         else:
             columns += whole
@@ -100,3 +98,8 @@ def _of_columns(
         known = [found[i]] if i in found else []
         found[i] = total_of_many(aggregation, [*known, *totals])
     return found
+
+
+def _added(columns: Sequence[list[int]]) -> Iterable[int]:
+    """Return the sum of each group."""
+    return columns[0] if len(columns) == 1 else map(sum, zip(*columns, strict=True))
