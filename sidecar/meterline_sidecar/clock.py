@@ -169,7 +169,10 @@ class FileClock:
             raw = read_small_file(self._path, bytes_max=FILE_BYTES_MAX)
             return raw.decode().strip()
         except OSError as error:
-            raise ConfigError(f"{self._path}: {error.strerror}") from error
+            raise ConfigError(
+                f"{self._path}: {error.strerror}; name a file that says what time it is,"
+                " such as +25h"
+            ) from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{self._path}: not a text") from error
 

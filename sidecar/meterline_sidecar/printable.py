@@ -142,11 +142,16 @@ class PrintableStream:
         """Say whether there is a terminal."""
         return self._stream.isatty()
 
+    @property
+    def encoding(self) -> str:
+        """How letters are written. ASCII is said to be Latin-1, which it is a part of:
+        click makes a stream of its own in place of one of ASCII, and would pass by this.
+        """
+        name = codecs.lookup(getattr(self._stream, "encoding", None) or "utf-8").name
+        return "iso8859-1" if name == "ascii" else name
+
     def __getattr__(self, name: str) -> object:
-        """Return whatever else the stream has, but what would pass by this one."""
-        # click takes it where it does not trust the encoding.
-        if name == "buffer":
-            raise AttributeError(name)
+        """Return whatever else the stream has."""
         return getattr(self._stream, name)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, TypeVar
 
+import click
 import httpx
 import msgspec
 
@@ -241,6 +242,8 @@ class Client:
         timeout_s: float,
         body: bytes | None = None,
     ) -> httpx.Response:
+        if "//" in path or path.endswith("/"):  # of a script's variable that is not set
+            raise click.UsageError("a name or a number is empty")
         try:
             response = self._http.request(
                 method, path, params=sent, content=body, timeout=timeout_s

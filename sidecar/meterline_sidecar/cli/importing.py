@@ -72,10 +72,14 @@ class Importer:
         try:
             self._put_all(name, chain([first], chunks))
         except Refused as error:
-            is_left = begun.state == "loading" and begun.lines > 0
-            if isinstance(error, NotNow) or not is_left or self._file.is_stdin:
+            if isinstance(error, NotNow) or begun.state != "loading":
+                raise
+            is_left = begun.lines > 0
+            if is_left and self._file.is_stdin:
                 raise
             self._client.post(f"{path_of(name)}/discard", ShownImport)
+            if not is_left:  # nothing waits for the rest of what is refused
+                raise
             self._begin(name)
             self._put_all(name, chunks_of(self._file.lines()))
         return self._client.get(path_of(name), ShownImport)

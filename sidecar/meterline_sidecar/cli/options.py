@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import click
 
+from meterline.events import Kind
 from meterline_pricing import PricingError
 from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.terms.period_names import period_name
@@ -32,6 +33,7 @@ URL: Final = click.option(
     "default the configured one.",
 )
 JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+ID_FORM: Final = re.compile("0*[1-9][0-9]{0,17}")
 DAY_FORM: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -61,6 +63,40 @@ class Day(click.ParamType[date]):
             )
 
 
+class Id(click.ParamType[int]):
+    """The number by which the sidecar knows something."""
+
+    name = "id"
+
+    def convert(
+        self,
+        value: str | int,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return it, or say what is possible."""
+        text = str(value).strip()
+        if not ID_FORM.fullmatch(text):
+            self.fail(
+                f"`{text:.40}` is no id: these are whole numbers from 1", param, ctx
+            )
+        return int(text)
+
+
+class Reason(click.ParamType[str]):
+    """Why somebody decides something."""
+
+    name = "text"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return it, or say that it is missing."""
+        if not value.strip():
+            self.fail("it is empty; say why", param, ctx)
+        return value
+
+
 class Time(click.ParamType[str]):
     """A moment."""
 
@@ -83,7 +119,15 @@ class Time(click.ParamType[str]):
 
 
 DAY: Final = Day()
+ID: Final = Id()
 TIME: Final = Time()
+
+
+def reason_option(
+    help_text: str = "Why; it is kept.", *, required: bool = True
+) -> Callable[[F], F]:
+    """Return ``--reason`` with what it says of itself."""
+    return click.option("--reason", type=Reason(), required=required, help=help_text)
 
 
 def is_given(value: object) -> bool:
@@ -174,16 +218,21 @@ def span_options(command: F) -> F:
 
 def event_filters(command: F) -> F:
     """Add what raw events can be filtered by to a command."""
+    kinds = click.Choice([kind.name.lower() for kind in Kind])
     for name, help_text in (
         ("--where", "Only with this property, such as model=large."),
-        ("--kind", "Only this kind: request, websocket or use."),
+        ("--kind", "Only this kind; `use` is what was recorded outside a request."),
         ("--status", "Only these HTTP statuses, such as 404, 5xx or 400-499."),
         ("--method", "Only this HTTP method."),
         ("--route", "Only this route template."),
         ("--subject", "Only this subject."),
         ("--customer", "Only this customer."),
     ):
-        command = click.option(name, metavar="TEXT", help=help_text)(command)
+        kind = kinds if name == "--kind" else None
+        metavar = None if kind else "TEXT"
+        command = click.option(name, type=kind, metavar=metavar, help=help_text)(
+            command
+        )
     return command
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from meterline.events import UNCOUNTED
 from meterline.usage_event import UsageEvent
+from meterline_pricing.errors import unknown
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.amended import Changes, NotAmendable, amended
 from meterline_sidecar.ingest.decode import EVER, to_row
@@ -311,7 +312,7 @@ async def _folder(tx: Tx, *, only: str | None = None) -> Folder:
     definition = decode(served.definition)
     if only is not None:
         if only not in definition.meters:
-            raise CorrectionRefused(f"there is no meter {only}")
+            raise CorrectionRefused(unknown("meter", only, definition.meters))
         definition = replace(definition, meters={only: definition.meters[only]})
     return Folder(
         definition,

@@ -99,6 +99,26 @@ def test_the_invoice_shows_the_tier_that_was_reached(sidecar: SidecarProcess) ->
     assert shown.splitlines()[-3].split() == ["total", "$0.00"]
 
 
+def test_an_import_that_is_refused_leaves_nothing_to_wait_for(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"id": "1", "time": "2026-11-06T12:00:00Z"}\n')
+
+    done = sidecar.meterline("import", str(file), "--source", "")
+    (left,) = answer(sidecar, "import", "list")
+
+    assert done.returncode == 1
+    assert left["state"] == "discarded"
+
+
+def test_a_list_of_nothing_says_so(sidecar: SidecarProcess) -> None:
+    assert "no such row is in the outbox" in run(sidecar, "outbox")
+    assert run(sidecar, "statement", "acme").splitlines()[-1] == (
+        "no invoice is final yet, so there is nothing to list"
+    )
+
+
 def test_events_are_paged_up_to_the_limit(sidecar: SidecarProcess) -> None:
     first = answer(sidecar, "events", "--limit", "3")
     second = answer(sidecar, "events", "--after", str(first["next_after"]))
@@ -204,6 +224,8 @@ def test_a_url_finds_the_sidecar_without_a_configuration(
     [
         (["invoice", "amce"], "did you mean acme?"),
         (["invoice", "a b"], "no customer"),
+        (["invoice", "X-1", *NOVEMBER], "leave out --period and --finalize"),
+        (["meters", "rebuild", "api_cals"], "did you mean `api_calls`?"),
         (["invoice", "acme", "--period", "2026-11-23"], "lies in 2026-11"),
         (["usage", "--start", "2026-11-01"], "give both start and end, or neither"),
         (["usage", "--start", "0001-01-01", "--end", "2026-11-01"], "is not between"),

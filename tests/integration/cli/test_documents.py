@@ -240,6 +240,15 @@ def test_how_long_a_link_may_last_is_said_where_it_is_asked_for(
     assert f"Error: --ttl: {ttl[:40]} is n" in done.stderr
 
 
+def test_an_amount_that_is_empty_is_not_taken_for_none(
+    sidecar: SidecarProcess,
+) -> None:
+    done = sidecar.meterline("invoice", "INV-0001", "--paid", "")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "amount: `` is no number" in done.stderr
+
+
 def test_what_became_of_an_invoice_is_noted_and_shown(sidecar: SidecarProcess) -> None:
     on = ("--on", "2026-11-05", "--reference", "transfer 7", "--key", "t7")
     run(sidecar, "INV-0002", "--paid", "0.01", *on)

@@ -98,7 +98,7 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     done = meterline("init", cwd=tmp_path)
 
     assert done.returncode == 1
-    assert "pricing.toml: exists already" in done.stderr
+    assert "pricing.toml exists already" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["pricing.toml"]
     assert (tmp_path / "pricing.toml").read_text() == "mine"
 

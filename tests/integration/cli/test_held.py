@@ -56,5 +56,7 @@ def test_held_events_are_decided_about_one_by_one_or_together(
 def test_a_decision_needs_what_it_is_about(sidecar: SidecarProcess) -> None:
     done = sidecar.meterline("held", "accept", "--reason", "x")
 
-    assert done.returncode == 1
-    assert "give an event, a customer, a producer" in done.stderr
+    assert done.returncode == 2
+    assert (
+        "say which events, by an EVENT, --customer, --producer or --all" in done.stderr
+    )

@@ -103,6 +103,9 @@ def test_what_is_no_time_is_told_with_one_that_is(
         ("invoice acme --reason x", "--reason goes with one of --credit, --sent,"),
         ("invoices --csv x --json", "--csv cannot be combined with --json"),
         ("token create x --source y", "--source goes with --scope ingest"),
+        ("held accept 3 --all --reason x", "an EVENT cannot be combined with --all"),
+        ("held reject --all --customer a --reason x", "combined with --customer"),
+        ("held accept --reason x", "say which events, by an EVENT, --customer, --p"),
     ],
 )
 def test_no_option_is_left_out_without_a_word(arguments: str, text: str) -> None:
@@ -111,6 +114,84 @@ def test_no_option_is_left_out_without_a_word(arguments: str, text: str) -> None
 
     assert done.exit_code == 2, done.output
     assert text in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("number", ["0", "x", "1.5", "9" * 19, "", "\uff11"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("correct", "--reason", "x", "--event"),
+        ("correct", "--reason", "x", "--revert"),
+        ("credit", "acme", "--reason", "x", "--end"),
+        ("held", "accept", "--reason", "x"),
+        ("late", "reject", "--reason", "x"),
+        ("outbox", "show"),
+    ],
+)
+def test_what_is_no_id_is_told(command: tuple[str, ...], number: str) -> None:
+    told = refusal(*command, number)
+
+    assert f"`{number}` is no id: these are whole numbers from 1" in told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("edges", "retire", "edge-1"),
+        ("erase", "acct_1"),
+        ("held", "accept", "--all"),
+        ("late", "accept", "3"),
+        ("outbox", "drop", "3"),
+        ("correct", "--event", "3"),
+        ("credit", "acme", "5"),
+    ],
+)
+def test_an_empty_reason_is_none(command: tuple[str, ...]) -> None:
+    told = refusal(*command, "--reason", " ")
+
+    assert "Invalid value for '--reason': it is empty; say why" in told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("invoice", ""),
+        ("statement", ""),
+        ("customers", "show", ""),
+        ("customers", "end", ""),
+        ("outbox", "invoice", ""),
+        ("import", "diff", ""),
+        ("meters", "rebuild", ""),
+        ("edges", "retire", "", "--reason", "x"),
+        ("invoice", "", "--paid", "5"),
+    ],
+)
+def test_an_empty_name_is_told(command: tuple[str, ...]) -> None:
+    assert "a name or a number is empty" in refusal(*command)
+
+
+def test_a_kind_of_event_that_there_is_not_is_told() -> None:
+    assert "is not one of 'request', 'websocket', 'use'" in refusal(
+        "events", "--kind", "http"
+    )
+
+
+def test_a_name_that_no_quantity_has_is_told() -> None:
+    at = ("--subject", "k", "--at", "2026-11-03T10:00:00Z", "--reason", "x")
+
+    told = refusal("correct", "--add", "a b=5", *at)
+
+    assert "a quantity's name must be letters, digits and _ . : -" in told
+
+
+@pytest.mark.parametrize(
+    "arguments", [("",), ("x", "--scope", "ingest", "--source", "")]
+)
+def test_a_token_that_cannot_be_named_so_is_told(arguments: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, ["token", "create", *arguments])
+
+    assert done.exit_code == 2
+    assert "has 1 to " in done.output
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "0", "1e300", "x"])

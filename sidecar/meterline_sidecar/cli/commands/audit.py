@@ -21,7 +21,7 @@ WHAT_CHARS: Final = 60  # what was agreed can be a whole price list: --json has 
     metavar="NUMBER",
     default=50,
     show_default=True,
-    help="Show at most this many, up to 1000.",
+    help="Show at most this many.",
 )
 @click.option(
     "--after",

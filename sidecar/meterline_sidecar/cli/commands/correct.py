@@ -6,14 +6,17 @@ from typing import Any, Final
 
 import click
 
+from meterline.quantities import checked_quantity
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.options import (
+    ID,
     TIME,
     daemon_options,
     event_filters,
     not_with,
     period_option,
+    reason_option,
 )
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
@@ -36,7 +39,7 @@ OPTIONS: Final = {"events": "event", "changes": "set", "added": "add"}
     "--event",
     "events",
     metavar="ID",
-    type=int,
+    type=ID,
     multiple=True,
     help="The event with this id; repeat it for each.",
 )
@@ -84,9 +87,9 @@ OPTIONS: Final = {"events": "event", "changes": "set", "added": "add"}
     metavar="TIME",
     help="When the added quantity was used, likewise.",
 )
-@click.option("--revert", metavar="ID", type=int, help="Revert this correction.")
+@click.option("--revert", metavar="ID", type=ID, help="Revert this correction.")
 @click.option("--list", "is_list", is_flag=True, help="List corrections.")
-@click.option("--reason", help="Why; it is kept.")
+@reason_option(required=False)
 @click.option("--key", help="Your own name for it: with the same key, it is made once.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would change.")
 @daemon_options
@@ -187,7 +190,7 @@ def _changes(texts: tuple[str, ...]) -> dict[str, Any]:
     for name, value in map(_pair, texts):
         group, _, own = name.partition(".")
         if group in PARTS and own:
-            said = _amount(name, value) if group == "quantities" else value
+            said = _amount(own, value) if group == "quantities" else value
             found.setdefault(group, {})[own] = said
         elif name in ("subject", "time"):
             found[name] = value
@@ -208,6 +211,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _amount(name: str, text: str) -> int | str:
     """Return a quantity as the API takes it: what is not whole is a text."""
+    if problem := checked_quantity(name, 0)[2]:
+        raise click.UsageError(f"{name}: {problem}")
     try:
         return _number(f"{number_typed(text):f}")
     except NotTyped as error:

@@ -7,7 +7,13 @@ from urllib.parse import quote
 import click
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.options import DAY, daemon_options, is_given
+from meterline_sidecar.cli.options import (
+    DAY,
+    ID,
+    daemon_options,
+    is_given,
+    reason_option,
+)
 from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
@@ -16,7 +22,7 @@ from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
 @click.command()
 @click.argument("customer")
 @click.argument("amount", required=False)
-@click.option("--reason", help="Why; it is kept.")
+@reason_option(required=False)
 @click.option(
     "--currency", help="The currency of the amount; by default that of their plan."
 )
@@ -42,7 +48,7 @@ from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
     "--key",
     help="Your own name for it: granted again with the same key, it counts once.",
 )
-@click.option("--end", metavar="ID", type=int, help="Stop using this credit.")
+@click.option("--end", metavar="ID", type=ID, help="Stop using this credit.")
 @daemon_options
 def command(
     config_path: Path | None,

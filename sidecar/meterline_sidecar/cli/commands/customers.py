@@ -25,6 +25,7 @@ from meterline_sidecar.web.answers.customers import (
 )
 
 F = TypeVar("F", bound=Callable[..., object])
+PRICES_HINT: Final = "'--prices'"
 OWNERS: Final = {"file": "the files", "api": "the API"}
 
 
@@ -219,7 +220,7 @@ def held_plan(text: str) -> HeldPlan:
         said = [date.fromisoformat(day) if day else None for day in days]
     except ValueError as error:
         message = f"{text}: expected PLAN, PLAN:DAY or PLAN:DAY:DAY"
-        raise click.BadParameter(message, param_hint="--beside") from error
+        raise click.BadParameter(message, param_hint="'--beside'") from error
     first, last = (*said, None, None)[:2]
     return HeldPlan(plan=plan, from_day=first, to=last)
 
@@ -234,10 +235,12 @@ def overrides_in(path: Path) -> tuple[dict[str, Any], ...]:
         # A float goes as it is: what takes it says what to write.
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{path}: {error}") from error
+        raise click.BadParameter(f"{path}: {error}", param_hint=PRICES_HINT) from error
     tables = found.pop("override", [])
     if found or not isinstance(tables, list):
-        raise click.BadParameter(f"{path}: expected nothing but [[override]] tables")
+        raise click.BadParameter(
+            f"{path}: expected nothing but [[override]] tables", param_hint=PRICES_HINT
+        )
     return tuple(cast("list[dict[str, Any]]", tables))
 
 

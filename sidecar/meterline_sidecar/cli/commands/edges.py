@@ -6,7 +6,7 @@ from urllib.parse import quote
 import click
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import daemon_options, reason_option
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.edges import EdgeList
@@ -38,7 +38,7 @@ def list_edges(config_path: Path | None, url: str | None, is_json: bool) -> None
 
 @command.command()
 @click.argument("edge")
-@click.option("--reason", required=True, help="Why; it is kept.")
+@reason_option()
 @daemon_options
 def adopt(
     config_path: Path | None, url: str | None, is_json: bool, edge: str, reason: str
@@ -54,7 +54,7 @@ def adopt(
 
 @command.command()
 @click.argument("edge")
-@click.option("--reason", required=True, help="Why; it is kept.")
+@reason_option()
 @daemon_options
 def retire(
     config_path: Path | None, url: str | None, is_json: bool, edge: str, reason: str

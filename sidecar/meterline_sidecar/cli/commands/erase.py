@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import daemon_options, reason_option
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.problems.problem import n_of
@@ -27,7 +27,7 @@ bytes once in 64 KiB, one of three in 16 MiB."""
     help="Another word that identifies the same person, such as an e-mail address; it"
     " is replaced in texts. Repeat it for each.",
 )
-@click.option("--reason", required=True, help="Why; it is kept, without the name.")
+@reason_option("Why; it is kept, without the name.")
 @click.option("--dry-run", is_flag=True, help="Only show what holds the name.")
 @click.option("--yes", is_flag=True, help="Do not ask for the name once more.")
 @daemon_options

@@ -10,7 +10,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.names import check_customer
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import ID, daemon_options, is_given, reason_option
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
@@ -55,9 +55,9 @@ def _decision(command: F) -> F:
             metavar="NAME",
             help="Who decides; by default you, by your name on this machine.",
         ),
-        click.option("--reason", required=True, help="Why; it is kept."),
+        reason_option(),
         click.option("--all", "is_all", is_flag=True, help="All events that wait."),
-        click.argument("event", type=int, required=False),
+        click.argument("event", type=ID, required=False),
     ):
         command = option(command)
     return daemon_options(_whose(command))
@@ -76,7 +76,7 @@ def _decision(command: F) -> F:
     metavar="NUMBER",
     default=100,
     show_default=True,
-    help="Show at most this many events, up to 1000.",
+    help="Show at most this many events.",
 )
 @click.option(
     "--after", type=int, metavar="ID", default=0, help="Only events after this one."
@@ -165,6 +165,21 @@ def _decide(
     client: Client, verb: str, decision: dict[str, str | int | bool | None]
 ) -> HeldDecision:
     is_all, is_dry_run = decision.pop("is_all"), decision.pop("dry_run")
+    chosen = {
+        "an EVENT": decision["event"],
+        "--customer": decision["customer"],
+        "--producer": decision["producer"],
+        "--all": is_all,
+    }
+    given = [name for name, value in chosen.items() if is_given(value)]
+    if not given:
+        raise click.UsageError(
+            "say which events, by an EVENT, --customer, --producer or --all"
+        )
+    for alone in ("an EVENT", "--all"):
+        if alone in given and len(given) > 1:
+            other = next(name for name in given if name != alone)
+            raise click.UsageError(f"{alone} cannot be combined with {other}")
     author = decision.pop("author") or _who()
     return client.post(
         f"/v1/held/{verb}",

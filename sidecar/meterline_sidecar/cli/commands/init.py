@@ -33,8 +33,9 @@ def command(directory: Path) -> None:
     """
     paths = {name: directory / name for name in NAMES}
     if found := [str(path) for path in paths.values() if path.exists()]:
+        exist = "exists" if len(found) == 1 else "exist"
         raise MeterlineError(
-            f"{' and '.join(found)}: exists already, and nothing was written;"
+            f"{' and '.join(found)} {exist} already, and nothing was written;"
             " `meterline init DIRECTORY` writes to another place"
         )
     templates = files("meterline_sidecar.cli") / "templates"

@@ -1,6 +1,7 @@
 """``meterline invoice``: an invoice, draft or final, and the document of one."""
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from textwrap import wrap
@@ -12,6 +13,7 @@ import click
 from meterline_pricing import Invoice, Line
 from meterline_sidecar.billing.explained import words_under
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import NotFound
 from meterline_sidecar.cli.options import DAY, PERIOD, daemon_options, not_with
 from meterline_sidecar.cli.output import (
     money,
@@ -21,6 +23,7 @@ from meterline_sidecar.cli.output import (
     tell_freshness,
 )
 from meterline_sidecar.cli.papers import (
+    NUMBER,
     document_path,
     find_document,
     number_of_final,
@@ -153,13 +156,13 @@ def command(
     files = {kind: path for kind, path in paths.items() if path is not None}
     with Client.find(url, config_path) as client:
         if finalize:
-            accepted = "true" if accept_gap else None
-            answer = client.post(
-                f"{_path(target)}/finalize",
-                ShownInvoice,
-                period=period,
-                accept_gap=accepted,
-            )
+            with _as_customer(target):
+                answer = client.post(
+                    f"{_path(target)}/finalize",
+                    ShownInvoice,
+                    period=period,
+                    accept_gap="true" if accept_gap else None,
+                )
         elif step is not None:
             path = document_path(target, f"/{step.path}")
             document = client.send("POST", path, DocumentAnswer, step.body)
@@ -173,10 +176,25 @@ def command(
         if document is not None:
             write_files(client, document.number, files, is_with_usage=appendix)
         elif answer is None:
-            answer = client.get(_path(target), ShownInvoice, period=period)
+            with _as_customer(target):
+                answer = client.get(_path(target), ShownInvoice, period=period)
     _tell(document or answer, files.values(), is_json=is_json)
     if credited is not None and not is_json:
         tell_left(credited)
+
+
+@contextlib.contextmanager
+def _as_customer(target: str) -> Generator[None]:
+    """Say of what looks like a number that it has its own period."""
+    try:
+        yield
+    except NotFound as error:
+        if not NUMBER.fullmatch(target):
+            raise
+        raise NotFound(
+            f"no customer {target!r}; if it is the number of a document, leave out"
+            " --period and --finalize"
+        ) from error
 
 
 def _path(customer: str) -> str:

@@ -7,7 +7,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.names import check_customer
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import ID, daemon_options, reason_option
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
@@ -56,8 +56,8 @@ def list_late(
 
 
 @command.command()
-@click.argument("late", type=int)
-@click.option("--reason", required=True, help="Why; it is kept.")
+@click.argument("late", type=ID)
+@reason_option()
 @daemon_options
 def accept(
     config_path: Path | None, url: str | None, is_json: bool, late: int, reason: str
@@ -67,8 +67,8 @@ def accept(
 
 
 @command.command()
-@click.argument("late", type=int)
-@click.option("--reason", required=True, help="Why; it is kept.")
+@click.argument("late", type=ID)
+@reason_option()
 @daemon_options
 def reject(
     config_path: Path | None, url: str | None, is_json: bool, late: int, reason: str

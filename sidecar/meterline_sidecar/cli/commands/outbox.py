@@ -7,7 +7,7 @@ import msgspec
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.names import names_of
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import ID, daemon_options, reason_option
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.papers import document_path
 from meterline_sidecar.cli.table import Table, show
@@ -46,7 +46,7 @@ def command() -> None:
     metavar="NUMBER",
     default=100,
     show_default=True,
-    help="Show at most this many rows, up to 1000.",
+    help="Show at most this many rows.",
 )
 @click.option(
     "--after", type=int, metavar="ROW", default=0, help="Only rows after this one."
@@ -72,7 +72,7 @@ def list_rows(
 
 
 @command.command("show")
-@click.argument("row", type=int)
+@click.argument("row", type=ID)
 @daemon_options
 def show_row(
     config_path: Path | None, url: str | None, is_json: bool, row: int
@@ -83,7 +83,7 @@ def show_row(
 
 
 @command.command()
-@click.argument("row", type=int)
+@click.argument("row", type=ID)
 @click.option(
     "--certain",
     is_flag=True,
@@ -103,8 +103,8 @@ def retry(
 
 
 @command.command()
-@click.argument("row", type=int)
-@click.option("--reason", required=True, help="Why this usage is not billed.")
+@click.argument("row", type=ID)
+@reason_option("Why this usage is not billed.")
 @daemon_options
 def drop(
     config_path: Path | None, url: str | None, is_json: bool, row: int, reason: str
@@ -161,7 +161,10 @@ def tell_rows(answer: OutboxPage, names: Names) -> None:
             quantity(row.value, names.unit(row.meter)) + mode,
             row.reason or "",
         )
-    show(table)
+    if answer.rows:
+        show(table)
+    else:
+        click.echo("no such row is in the outbox")
     for state in sorted({row.state for row in answer.rows} & HINTS.keys()):
         click.echo(f"\n{state}: {HINTS[state]}")
     if answer.next_after is not None:

@@ -66,8 +66,8 @@ def tell_statement(found: AccountStatement) -> None:
         _money(one.amount, one.currency) for one in found.balances if one.amount >= 0
     ]
     click.echo()
-    if amounts:
-        click.echo(f"owed: {', and '.join(amounts)}")
+    if amounts or not theirs:
+        click.echo(f"owed: {', and '.join(amounts) or 'nothing'}")
     for one in theirs:
         amount = _money(-one.amount, one.currency)
         click.echo(f"in the customer's favour: {amount}")

@@ -10,7 +10,14 @@ import click
 from meterline.portal import TTL_S_MAX, portal_token
 from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
-from meterline_sidecar.access.tokens import SCOPES, Scope, Token, TokenFile
+from meterline_sidecar.access.tokens import (
+    NAME_CHARS_MAX,
+    SCOPES,
+    SOURCE_CHARS_MAX,
+    Scope,
+    Token,
+    TokenFile,
+)
 from meterline_sidecar.cli.against_ledger import agreed_with, is_agreed_with
 from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
@@ -59,6 +66,12 @@ def create(
     """Create a token called NAME, and show it once."""
     if source is not None and scope != "ingest":
         raise click.UsageError("--source goes with --scope ingest")
+    for said, text, chars_max in (
+        ("NAME", name, NAME_CHARS_MAX),
+        ("--source", source, SOURCE_CHARS_MAX),
+    ):
+        if text is not None and not 0 < len(text) <= chars_max:
+            raise click.UsageError(f"{said} has 1 to {chars_max} characters")
     made = _tokens(config_path).create(
         name, cast("Scope", scope), now_ms=SystemClock().now_ms(), source=source
     )

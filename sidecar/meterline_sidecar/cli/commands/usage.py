@@ -12,6 +12,7 @@ from meterline_sidecar.cli.output import quantity, show_json, shown_name, tell_f
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.printable import printable
 from meterline_sidecar.web.answers.usage import (
+    ShownPeriod,
     ShownSubject,
     ShownUsage,
     Unassigned,
@@ -79,7 +80,7 @@ def tell_usage(answer: AllUsage) -> None:
     """Print usage for people."""
     table = Table("customer", "period", "meter", ">quantity", "")
     for used in answer.usage:
-        span = shown_name(used.period) or used.period.start_time
+        span = shown_name(used.period) or _span(used.period)
         for meter in used.meters:
             table.add(
                 used.customer,
@@ -98,6 +99,13 @@ def tell_usage(answer: AllUsage) -> None:
         click.echo(f"! and {more:,} more; --json names all")
     _tell_unassigned(answer.unassigned)
     tell_freshness(answer.fresh_as_of, answer.recounting_percent)
+
+
+def _span(period: ShownPeriod) -> str:
+    start, end = (
+        time[:16].replace("T", " ") for time in (period.start_time, period.end_time)
+    )
+    return f"{start} to {end} UTC"
 
 
 def _tell_unassigned(subjects: list[ShownSubject]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from meterline_pricing.errors import unknown
 from meterline_sidecar.billing.consequences import edges_of, of_recount
 from meterline_sidecar.terms.book import ALWAYS
 from meterline_sidecar.terms.keeper import TermsRefused
@@ -89,7 +90,9 @@ async def preview_recount(parts: Parts, query: PreviewQuery) -> RecountPreview:
     terms, now_ms = parts.terms.terms, parts.clock.now_ms()
     meter = terms.meter(query.meter, now_ms)
     if meter is None:
-        raise NoSuchThing(f"there is no meter {query.meter!r} that counts")
+        names = terms.names("meter")
+        counting = [name for name in names if terms.meter(name, now_ms) is not None]
+        raise NoSuchThing(unknown("meter", query.meter, counting))
     from_ms = _from_ms(query.since)
     found = await count_again(
         parts.database,
