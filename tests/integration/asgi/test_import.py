@@ -1,12 +1,15 @@
 """What an app pays for naming the package, before it serves anything."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import pytest
 
+from meterline.compiled import VARIABLE
 from meterline.spool.living import Spool
 from tests.fake_sidecar import FakeSidecar
 from tests.patience import PATIENCE_S
@@ -131,7 +134,10 @@ def test_importing_it_loads_nothing_that_not_every_app_needs() -> None:
     assert loaded - ours - BESIDES_MSGSPEC == set()
 
 
-def test_nothing_is_loaded_by_a_request_a_thread_or_at_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_pure", ["0", "1"])
+def test_nothing_is_loaded_by_a_request_a_thread_or_at_the_end(
+    tmp_path: Path, is_pure: str
+) -> None:
     # A child that is forked while a thread imports waits for that for ever.
     spool_dir = tmp_path / "spool"
     dead = Spool.open(spool_dir, app="a", host="h", pid=1, bytes_max=1 << 22)
@@ -141,7 +147,12 @@ def test_nothing_is_loaded_by_a_request_a_thread_or_at_the_end(tmp_path: Path) -
 
     with FakeSidecar(tmp_path / "s") as sidecar:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=PATIENCE_S
+            command,
+            env={**os.environ, VARIABLE: is_pure},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE_S,
         )
 
     assert done.stdout == "later:\n"
