@@ -244,6 +244,25 @@ STORIES: Final = [
         """,
     ),
     Story(
+        "a coupon is there again where nothing is left that it was taken off",
+        METERS + customer(more="starts = 2026-11-01"),
+        plan(each("10"), of("coupon", "percent = 50", "periods = 1")),
+        """
+        use acme_1 1 2026-11-10
+        at 2026-12-02
+        close acme 2026-11 5.00
+        move stray 1
+        use acme_1 1 2026-12-01
+        at 2027-01-02
+        close acme 2026-12 0.00 2026-11:-5.00
+        use acme_1 2 2026-11-11
+        draft acme 2027-01 20.00 2026-11:20.00
+        void acme 2026-12
+        use acme_1 2 2026-11-12
+        draft acme 2026-12 25.00 2026-11:15.00
+        """,
+    ),
+    Story(
         "amounts of one name are each given once where a minimum changes",
         METERS + customer(),
         plan(

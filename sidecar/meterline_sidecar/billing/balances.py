@@ -1,7 +1,7 @@
 """What is left of credits and coupons: granted once, used up invoice by invoice."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Literal
@@ -17,6 +17,9 @@ from meterline_sidecar.store.invoices import NewUse
 from meterline_sidecar.store.port import Tx
 
 NEVER = date.max
+Kind = Literal["credit", "coupon"]
+Used = dict[tuple[str, str], Decimal]
+"""By name and currency."""
 
 
 class Balances:
@@ -51,28 +54,26 @@ class Balances:
                 by_period[use.period] += Decimal(use.amount)
         return sum((max(used, Decimal(0)) for used in by_period.values()), Decimal(0))
 
-    def used_by(self, period: str) -> dict[tuple[str, str], Decimal]:
-        """Return what a period used of each credit, by its name and currency."""
-        found: dict[tuple[str, str], Decimal] = {}
+    def used_by(self, period: str, kind: Kind = "credit") -> Used:
+        """Return what a period used of each credit, or of each coupon."""
+        found: Used = {}
         for use in self._uses:
-            if use.kind == "credit" and use.period == period:
+            if use.kind == kind and use.period == period:
                 key = (use.name, use.currency)
                 found[key] = found.get(key, Decimal(0)) + Decimal(use.amount)
         return found
 
     def periods(self, coupon: str, *, but: str) -> int:
-        """Return how many periods but one had a coupon, by its ``coupon_name``."""
-        return len(
-            {
-                use.period
-                for use in self._uses
-                if use.kind == "coupon" and use.name == coupon and use.period != but
-            }
-        )
+        """Return how many periods but one have a coupon, by its ``coupon_name``.
 
-    def given(self, period: str) -> set[str]:
-        """Return the names of the coupons that a period had already."""
-        return {u.name for u in self._uses if u.kind == "coupon" and u.period == period}
+        One from which nothing is taken off any more, as its usage was corrected, has it
+        no longer.
+        """
+        taken: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        for use in self._uses:
+            if use.kind == "coupon" and use.name == coupon and use.period != but:
+                taken[use.period, use.currency] += Decimal(use.amount)
+        return len({period for (period, _), amount in taken.items() if amount > 0})
 
     def applied_to(self, plan: Plan, period: Period, time_zone: str) -> Plan:
         """Return a plan with what is left of its credits and coupons for a period.
@@ -136,7 +137,8 @@ def uses_of(
     assert drawn.period is not None
     period = drawn.period.name
     before = balances.used_by(period)
-    if not before and not any(plan.coupons or plan.credits for plan in plans):
+    had = balances.used_by(period, "coupon")
+    if not (before or had) and not any(plan.coupons or plan.credits for plan in plans):
         return []  # of most there is nothing to use up
     counted = {
         coupon_name(coupon.name, nth)
@@ -153,15 +155,15 @@ def uses_of(
             taken[line.name] = taken.get(line.name, Decimal(0)) - line.amount
         elif line.kind == "coupon":
             coupon = coupon_name(line.name, line.nth)
-            if coupon in counted - balances.given(period):
+            if coupon in counted:
                 coupons[coupon] = coupons.get(coupon, Decimal(0)) - line.amount
     # What it used when it was in another currency is there again.
     more = {key: -amount for key, amount in before.items() if key[1] != own}
     for name, amount in taken.items():
         more[name, own] = amount - before.get((name, own), Decimal(0))
-    changes: list[tuple[Literal["credit", "coupon"], str, str, Decimal]] = [
+    changes: list[tuple[Kind, str, str, Decimal]] = [
         *(("credit", *key, amount) for key, amount in more.items() if amount),
-        *(("coupon", name, own, amount) for name, amount in coupons.items()),
+        *(("coupon", *key, amount) for key, amount in _coupons(had, coupons, own)),
     ]
     return [
         NewUse(
@@ -175,6 +177,23 @@ def uses_of(
         )
         for kind, name, currency, amount in changes
     ]
+
+
+def _coupons(
+    had: Used, now: Mapping[str, Decimal], own: str
+) -> Iterator[tuple[tuple[str, str], Decimal]]:
+    """Yield what changes of whether a period has a coupon; how much it takes does not.
+
+    Args:
+        now: what each takes of it, in the period's own currency.
+    """
+    names = {name for (name, _), amount in had.items() if amount > 0}
+    for name, amount in now.items():
+        if name not in names:
+            yield (name, own), amount - had.get((name, own), Decimal(0))
+    for key, amount in had.items():
+        if amount > 0 and key[0] not in now:
+            yield key, -amount
 
 
 async def add_uses(

@@ -334,6 +334,9 @@ class Reference:
     def keep(self, who: str, name: str) -> None:
         """Keep what the period that was computed last uses up."""
         coupons, credits_ = self._took
+        for (of, _), periods in self.given.items():
+            if of == who:
+                periods.discard(name)  # where nothing is taken off any more
         for coupon, taken in coupons.items():
             if taken:
                 self.given.setdefault((who, coupon), set()).add(name)
