@@ -171,18 +171,10 @@ async def _by_day(
     found: dict[str, dict[int, Number]] = {name: {} for name in meters}
     for i, day in enumerate(days):
         # A busy month has 60,000 windows: a day at a time, others are answered between.
-        sums = await store.read_sums_of(
-            *(tx, at.generation),
-            customers=[customer.id],
-            start=day.start,
-            end=day.end,
+        of_day = await store.read_usage(
+            tx, at.generation, customer=customer.id, start=day.start, end=day.end
         )
-        of_day = (
-            (i, UsageRow(0, day.start, labels, totals))
-            for labels, listed in sums[customer.id]
-            for totals in listed
-        )
-        for name, known in _added(meters, of_day).items():
+        for name, known in _added(meters, ((i, row) for row in of_day)).items():
             found[name] |= known
     return found
 
