@@ -94,7 +94,10 @@ def test_what_is_no_time_is_told_with_one_that_is(
         ("credit acme --priority 0", "--priority goes with an AMOUNT"),
         ("credit acme --end 3 --reason x --key y", "--key goes with an AMOUNT"),
         ("credit acme --reason x", "--reason goes with an AMOUNT or --end"),
-        ("explain acme x --events csv --json", "--events cannot be combined with --js"),
+        (
+            "explain acme x --events csv --json",
+            "--events csv cannot be combined with --j",
+        ),
         ("invoice acme --period 2026-10 --finalize --paid 5", "combined with --finali"),
         (
             "invoice acme --period 2026-10 --paid 5",

@@ -100,8 +100,8 @@ def command(
         raise click.UsageError("--late cannot be combined with --at-edges")
     if form is not None and line is None:
         raise click.UsageError("--events needs a LINE to list the events of")
-    if form is not None:
-        not_with("events", json=is_json)
+    if form == "csv":
+        not_with("events csv", json=is_json)
     asked = {"line": line, "day": None if day is None else str(day)}
     with Client.find(url, config_path) as client:
         answer = None
