@@ -89,6 +89,8 @@ def test_usage_of_another_span_is_empty(sidecar: SidecarProcess) -> None:
     used = answer(sidecar, "usage", "--customer", "acme", *span)
 
     assert used["usage"][0]["meters"][0]["quantity"] == 0
+    shown = run(sidecar, "usage", "--customer", "acme", *span)
+    assert "2026-11-01 00:00 to 2026-11-02 00:00 UTC" in shown
 
 
 def test_the_invoice_shows_the_tier_that_was_reached(sidecar: SidecarProcess) -> None:

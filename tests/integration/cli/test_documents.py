@@ -324,3 +324,22 @@ def test_what_stripe_and_the_desk_know_of_invoices_is_printed(
     assert (retried.returncode, "nothing of this" in retried.stderr) == (1, True)
     assert "2026-10" in months.stdout
     assert as_json["months"][0]["period"] == "2026-10"
+
+
+def test_what_was_exported_is_told_as_json(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    books = str(tmp_path / "books")
+    what = ("--export", books, "--documents", "html", "--period", "last")
+
+    told = json.loads(sidecar.meterline("close", *what, "--json").stdout)
+
+    assert told["folder"] == books
+    assert told["n_documents"] >= 1
+
+
+def test_a_link_for_a_customer_is_told_as_json(sidecar: SidecarProcess) -> None:
+    done = sidecar.meterline("token", "portal", "--customer", "acme", "--json")
+
+    told = json.loads(done.stdout)
+    assert told["url"].endswith(f"/portal?token={told['token']}")

@@ -480,3 +480,23 @@ def test_the_schema_is_json() -> None:
 
     assert "sidecar" in schema["properties"]
     assert "plan" in prices["properties"]
+
+
+def test_tokens_are_listed_and_revoked_as_json(tmp_path: Path) -> None:
+    (tmp_path / "meterline.toml").write_text('[sidecar]\ndatabase = "meterline.db"\n')
+
+    made = json.loads(meterline("token", "create", "a", "--json", cwd=tmp_path).stdout)
+    (listed,) = json.loads(meterline("token", "list", "--json", cwd=tmp_path).stdout)
+    gone = meterline("token", "revoke", made["id"], "--json", cwd=tmp_path)
+
+    assert listed["id"] == made["id"]
+    assert listed["created"].endswith("Z")
+    assert json.loads(gone.stdout) == listed
+    assert json.loads(meterline("token", "list", "--json", cwd=tmp_path).stdout) == []
+
+
+def test_a_clock_that_is_missing_is_told_with_what_it_is(tmp_path: Path) -> None:
+    done = meterline("check", "--clock", "nowhere", cwd=tmp_path)
+
+    assert done.returncode == 78
+    assert "name a file that says what time it is, such as +25h" in done.stderr
