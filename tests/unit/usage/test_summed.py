@@ -107,8 +107,10 @@ def test_packed_days_come_to_what_their_rows_do(
 
 
 def types(found: dict[str, dict[str, Total]]) -> list[tuple[str, str, str]]:
+    """Return the kind of each number; of the highest of 1 and 1.00 it is that of either."""
     return sorted(
         (name, labels, type(total).__name__)
         for name, of in found.items()
+        if name not in ("max", "min")
         for labels, total in of.items()
     )
