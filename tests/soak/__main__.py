@@ -30,6 +30,8 @@ CALM: Final = (0.45, 0.9)
 something; everything else goes on."""
 OUR_FAILURE: Final = "could not"
 """What the middleware's log begins with where it failed, which it never may."""
+NO_ROOM: Final = "not_ready: "
+"""What the sidecar says while its disk is full: then a dead worker's spool waits, too."""
 LATER: Final = "+40d"
 """When the months of a soak are over."""
 SAMPLES: Final = 500
@@ -136,8 +138,10 @@ def _judge(stage: Stage) -> None:
     for log in stage.folder.glob("*.log"):
         # A server tells a cancelled stream by a traceback; of ours there is none.
         sign = OUR_FAILURE if log != stage.sidecar.log else "Traceback"
-        if sign in log.read_text(errors="replace"):
-            journal.fail(f"{log} says {sign!r}")
+        lines = log.read_text(errors="replace").splitlines()
+        said = [line for line in lines if sign in line and NO_ROOM not in line]
+        if said:
+            journal.fail(f"{log} says: {said[0]}")
     oracle = Oracle(
         stage.folder / "oracle.db", notes=stage.notes, ledger=stage.sidecar.database
     )
