@@ -29,9 +29,9 @@ def test_a_seed_repeats_its_schedule_and_its_outcome() -> None:
 
 def test_no_schedule_of_faults_breaks_a_fleet(chance: random.Random) -> None:
     first = chance.randrange(2**31)
-    for seed in range(first, first + rounds(2, soak=3000)):
+    for seed in range(first, first + rounds(2, soak=2000)):
         simulate_fleet(seed)
-    for seed in range(first, first + rounds(0, soak=1000)):
+    for seed in range(first, first + rounds(0, soak=700)):
         simulate_filing(seed)
 
 
