@@ -125,7 +125,9 @@ def _path_text(path: AnyPath) -> str | None:
     """Return a path as text, ``None`` where no file can be called so."""
     try:
         text = exact_text(os.fspath(path))
-        return text if text and b"\0" not in os.fsencode(text) else None
+        if not text or b"\0" in os.fsencode(text):
+            return None
+        return text.rstrip("/") or "/"  # one place, however it is written
     except (TypeError, ValueError):
         return None
 

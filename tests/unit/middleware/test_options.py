@@ -159,6 +159,13 @@ def test_what_can_be_no_path_is_told(option: str, wrong: Any) -> None:
         resolve(**cast("MeterOptions", {option: wrong}))
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("/s/", "/s"), ("/s//", "/s"), ("s/", "s"), ("/", "/")]
+)
+def test_a_path_ends_without_a_slash(given: str, meant: str) -> None:
+    assert resolve(spool_dir=given).spool_dir == meant
+
+
 def test_a_path_that_is_empty_is_none(state_dir: Path) -> None:
     assert resolve(socket="").socket == str(state_dir / "meterline.sock")
 
