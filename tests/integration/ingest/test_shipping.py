@@ -76,9 +76,10 @@ def kill(meter: Meter) -> None:
     """What a worker leaves that has ended: the files, and nobody who holds them."""
     shipper = meter.shipper
     assert shipper is not None
+    # Of this meter alone: threads of others would go on without their spools.
+    shippers.give_back(meter.options, user=meter, shipper=shipper)
     shipper.begin_to_close(timeout_s=0, when_closed=refuse)
     shipper.close()
-    shippers.forget_parent()
     meter.forget_parent()
 
 

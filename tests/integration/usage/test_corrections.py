@@ -389,7 +389,7 @@ async def test_a_meter_finds_what_it_counts(sidecar: Sidecar) -> None:
     search = Search(start=NOON_MS, end=NOON_MS + 1, meter="seats")
 
     assert (await plans.void(sidecar.database, search)).changed == {2: True}
-    with pytest.raises(CorrectionRefused, match="no meter chairs"):
+    with pytest.raises(CorrectionRefused, match="unknown meter `chairs`; known are: "):
         await plans.void(sidecar.database, search._replace(meter="chairs"))
 
 
