@@ -31,7 +31,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from benchmarks.harness import cpu_s, memory_of, ship, tell_as_found
+from benchmarks.harness import SIDECAR, cpu_s, memory_of, ship, tell_as_found
 from meterline.wire import encode_frame
 from tests.producer import batch, event
 
@@ -43,14 +43,9 @@ AFTER: Final = "2026-12-01T01:00:00Z"
 DAYS_USED: Final = (3, 9, 16)
 BATCH_EVENTS: Final = 500
 PATIENCE_S: Final = 600
-CONFIG: Final = """
-[sidecar]
-socket = "s"
-database = "db"
-spool_dir = "spool"
-http = "127.0.0.1:{port}"
-http_requests_per_s = 100000
-
+CONFIG: Final = (
+    SIDECAR
+    + """
 [billing]
 close = "by_hand"
 
@@ -68,6 +63,7 @@ name = "egress"
 aggregation = "sum"
 value = "bytes_out"
 """
+)
 CUSTOMER: Final = """
 [[customer]]
 id = "c{i}"

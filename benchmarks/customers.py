@@ -36,7 +36,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from benchmarks.harness import cpu_s, ship, tell_as_found
+from benchmarks.harness import SIDECAR, cpu_s, ship, tell_as_found
 from meterline.wire import encode_frame
 from tests.producer import batch, event
 
@@ -44,14 +44,9 @@ BATCH_EVENTS: Final = 500
 ROUND_EVENTS: Final = 60_000
 FEW: Final = 100
 PATIENCE_S: Final = 600
-CONFIG: Final = """
-[sidecar]
-socket = "s"
-database = "db"
-spool_dir = "spool"
-http = "127.0.0.1:{port}"
-http_requests_per_s = 100000
-
+CONFIG: Final = (
+    SIDECAR
+    + """
 [[meter]]
 name = "calls"
 aggregation = "count"
@@ -60,6 +55,7 @@ aggregation = "count"
 match = "signup_*"
 plan = "starter"
 """
+)
 CUSTOMER: Final = """
 [[customer]]
 id = "{id}"

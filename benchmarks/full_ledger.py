@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from benchmarks.harness import SIDECAR
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.ledger.chain import GENESIS, ChainFiles, Head, batch_mac
@@ -29,14 +30,9 @@ BATCH: Final = 5_000  # as a busy app sends them
 STEP: Final = 200_000  # events in one transaction of the fill
 DAYS: Final = 30
 SKEW: Final = 1.1  # of the Pareto distribution: a few customers are large
-CONFIG: Final = """
-[sidecar]
-socket = "s"
-database = "db"
-spool_dir = "spool"
-http = "127.0.0.1:{port}"
-http_requests_per_s = 100000
-
+CONFIG: Final = (
+    SIDECAR
+    + """
 [[meter]]
 name = "api_calls"
 aggregation = "count"
@@ -47,6 +43,7 @@ name = "bytes"
 aggregation = "sum"
 value = "bytes_out"
 """
+)
 CUSTOMER: Final = """
 [[customer]]
 id = "c{i}"

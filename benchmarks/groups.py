@@ -25,7 +25,7 @@ import httpx
 import msgspec
 
 from benchmarks.full_ledger import aggregator_of, free_port
-from benchmarks.harness import cpu_s, heading, sidecar
+from benchmarks.harness import SIDECAR, cpu_s, heading, sidecar
 from meterline_pricing import Period
 from meterline_sidecar.clock import DAY_MS, SystemClock
 from meterline_sidecar.ledger.chain import ChainFiles
@@ -42,14 +42,9 @@ METERS: Final = (
     Meter("calls", "count", group_by=("model",)),
     Meter("tokens", "sum", value="quantities.tokens", group_by=("model",)),
 )
-CONFIG: Final = """
-[sidecar]
-socket = "s"
-database = "db"
-spool_dir = "spool"
-http = "127.0.0.1:{port}"
-http_requests_per_s = 100000
-
+CONFIG: Final = (
+    SIDECAR
+    + """
 [[meter]]
 name = "calls"
 aggregation = "count"
@@ -66,6 +61,7 @@ id = "c1"
 subjects = ["s1"]
 plan = "by model"
 """
+)
 PRICING: Final = """
 [[plan]]
 name = "by model"

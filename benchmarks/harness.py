@@ -24,6 +24,15 @@ T = TypeVar("T")
 WINDOW: Final = 8  # batches sent and not yet acked
 POLL_S: Final = 0.05
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+SIDECAR: Final = """
+[sidecar]
+socket = "s"
+database = "db"
+spool_dir = "spool"
+http = "127.0.0.1:{port}"
+http_requests_per_s = 100000
+"""
+"""What a configuration begins with; what it is about stands in its own folder."""
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.closing import BATCH_EVENTS, PLAN, Sidecar
-from benchmarks.harness import memory_of, ship, tell_as_found
+from benchmarks.harness import SIDECAR, memory_of, ship, tell_as_found
 from meterline.wire import encode_frame
 from tests.producer import batch, event
 
@@ -32,14 +32,9 @@ N_ROUTES: Final = 20
 SETTLED_S: Final = 5.0
 QUIET_S: Final = 65.0
 """After which a sidecar that nobody asks has given back what it hardly needs."""
-METERS: Final = """
-[sidecar]
-socket = "s"
-database = "db"
-spool_dir = "spool"
-http = "127.0.0.1:{port}"
-http_requests_per_s = 100000
-
+METERS: Final = (
+    SIDECAR
+    + """
 [[meter]]
 name = "calls"
 aggregation = "count"
@@ -64,6 +59,7 @@ name = "slowest"
 aggregation = "max"
 value = "quantities.tokens"
 """
+)
 GOALS: Final = {
     "nobody_mb": "<= 60",
     "quiet_mb": "<= 120",
