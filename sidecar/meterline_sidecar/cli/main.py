@@ -11,6 +11,7 @@ import importlib
 import keyword
 import os
 import sys
+from itertools import pairwise
 from types import ModuleType
 from typing import Final, NoReturn, TextIO, cast
 
@@ -110,7 +111,10 @@ class LazyGroup(click.Group):
         near = nearest(args[0], COMMANDS)
         if near is not None and near != args[0]:
             ctx.fail(f"no command {args[0]!r}; did you mean {near!r}?")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            _check_values(click.Context(command, parent=ctx, info_name=name), rest)
+        return name, command, rest
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -118,6 +122,35 @@ class LazyGroup(click.Group):
         """List the commands without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _check_values(ctx: click.Context, args: list[str]) -> None:
+    """Refuse an option in the place of another one's value, which click takes for it.
+
+    ``invoices --csv --json`` would write a file of that name.
+    """
+    if isinstance(ctx.command, click.Group):
+        for i, arg in enumerate(args):
+            if (command := ctx.command.get_command(ctx, arg)) is not None:
+                inner = click.Context(command, parent=ctx, info_name=arg)
+                _check_values(inner, args[i + 1 :])
+                return
+    options = {
+        name: option
+        for option in ctx.command.params
+        if isinstance(option, click.Option)
+        for name in option.opts
+    }
+    for arg, following in pairwise(args):
+        if arg == "--":
+            return
+        if following in options and arg in options and _needs_value(options[arg]):
+            ctx.fail(f"{arg} needs a value, and {following} is an option")
+
+
+def _needs_value(option: click.Option) -> bool:
+    # ``close --accept-gap`` may stand alone.
+    return not (option.is_flag or option.count or isinstance(option.flag_value, str))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

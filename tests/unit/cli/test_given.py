@@ -1,5 +1,8 @@
 """What the command line can tell is wrong, before anybody is asked."""
 
+from collections.abc import Iterator
+
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -213,3 +216,37 @@ def test_a_word_for_help_is_answered_with_where_help_is() -> None:
 
     assert done.exit_code == 2
     assert "write `meterline --help`" in done.output
+
+
+def valued(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield every option that needs a value, behind the words of its command."""
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from valued(inner, *path, name)
+    for option in command.params:
+        if (
+            isinstance(option, click.Option)
+            and not option.is_flag
+            and not isinstance(option.flag_value, str)
+        ):
+            yield (*path, option.opts[0])
+
+
+def test_no_option_is_taken_for_the_value_of_another() -> None:
+    every = list(valued(cli))
+    assert ("invoices", "--csv") in every
+    assert len(every) > 100
+
+    for given in every:
+        done = CliRunner().invoke(cli, [*given, given[-1]])
+        assert done.exit_code == 2, given
+        assert f"{given[-1]} needs a value, and {given[-1]} is an option" in done.output
+
+
+def test_what_looks_like_an_option_can_be_a_value() -> None:
+    told = refusal("usage", "--start=--end")
+
+    assert "needs a value" not in told
