@@ -17,7 +17,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble import OnFatal, open_parts
 from meterline_sidecar.daemon.folders import make_directories, spool_lock
 from meterline_sidecar.daemon.listen import HttpServer, address_of, bind
-from meterline_sidecar.daemon.memory import give_back
+from meterline_sidecar.daemon.memory import give_back, share_one_heap
 from meterline_sidecar.errors import ConfigError, DatabaseCorrupt, MeterlineError
 from meterline_sidecar.files import LedgerFiles, LedgerLock
 from meterline_sidecar.ledger.quarantine import quarantine
@@ -63,6 +63,7 @@ async def run(config: Config, *, clock: Clock) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)
     os.umask(UMASK)
+    share_one_heap()
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(GARBAGE_OBJECTS)
     make_directories(config)

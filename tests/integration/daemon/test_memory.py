@@ -3,6 +3,7 @@
 import gc
 import weakref
 from pathlib import Path
+from typing import Final
 
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.config.customers import PackedCustomers
@@ -11,7 +12,11 @@ from meterline_sidecar.daemon.assemble import open_parts
 from meterline_sidecar.daemon.run import database_lock
 from meterline_sidecar.files import LedgerFiles
 from tests.clock import FakeClock
-from tests.sidecar_process import METERLINE, PRICING, SIDECAR
+from tests.sidecar_process import METERLINE, PRICING, SIDECAR, SidecarProcess
+
+HEAP_BYTES: Final = 64 << 20
+"""What the C library of GNU reserves for the heap of a thread, at a multiple of it."""
+GUARD_BYTES_MAX: Final = 1 << 20  # before a thread's stack, which is reserved as well
 
 
 async def test_customers_of_the_files_are_kept_no_longer_than_until_they_are_agreed(
@@ -37,3 +42,28 @@ async def test_customers_of_the_files_are_kept_no_longer_than_until_they_are_agr
     assert n_customers > 0
     assert not is_kept
     assert fatal == []
+
+
+def test_all_threads_share_one_heap(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        sidecar.get("/status")
+        threads = list(Path(f"/proc/{sidecar.pid}/task").iterdir())
+        maps = Path(f"/proc/{sidecar.pid}/maps").read_text()
+
+    assert len(threads) > 1
+    assert heaps_of_threads(maps) == []
+
+
+def heaps_of_threads(maps: str) -> list[str]:
+    """Return the rests of heaps, reserved and not used yet, among a process's maps."""
+    found: list[str] = []
+    for line in maps.splitlines():
+        place, rights = line.split()[:2]
+        start, end = (int(number, 16) for number in place.split("-"))
+        if (
+            rights == "---p"
+            and end % HEAP_BYTES == 0
+            and GUARD_BYTES_MAX < end - start < HEAP_BYTES
+        ):
+            found.append(line)
+    return found
