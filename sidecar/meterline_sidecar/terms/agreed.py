@@ -1,7 +1,7 @@
 """The plan that holds in each stretch of a billing period."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -66,6 +66,7 @@ def _has_trials(terms: Terms, customer_id: str) -> bool:
 
 def _worked_out(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch]:
     found: list[AgreedStretch] = []
+    before = _held_before(terms, customer_id, period.end)
     calendar = CustomerCalendar.of(terms, customer_id)
     taken_ms: dict[str, int] = {}
     held_ms: dict[str, int] = {}  # the same of the last stretch that had a plan
@@ -76,12 +77,12 @@ def _worked_out(terms: Terms, customer_id: str, period: Period) -> list[AgreedSt
         is_absent = any(left <= start < back for left, back in calendar.absences)
         names = () if is_absent else names_on(customer, calendar.day(start))
         taken_ms = {name: taken_ms.get(name, start) for name in names}
-        together = _together(terms, customer, taken_ms, start)
+        together = _together(terms, customer, taken_ms, start, before)
         if together is not None:
             currency = currency or together.currency
             if together.currency != currency:
                 taken_ms = held_ms
-                together = _together(terms, customer, taken_ms, start)
+                together = _together(terms, customer, taken_ms, start, before)
             held_ms = taken_ms
         if found and found[-1].plan == together:
             found[-1] = found[-1]._replace(end=end)
@@ -90,25 +91,69 @@ def _worked_out(terms: Terms, customer_id: str, period: Period) -> list[AgreedSt
     return found
 
 
+class _Held(NamedTuple):
+    """What a customer has from a time on."""
+
+    from_ms: int
+    plans: tuple[Plan, ...]
+    """In every version: what one has of a name is that of the next one."""
+
+
+def _held_before(terms: Terms, customer_id: str, end: int) -> list[_Held]:
+    """Return what a customer has until a time, where names of it may be told apart.
+
+    Nothing is to be told apart of who has one plan at a time.
+    """
+    if not any(beside for _, beside in terms.field(customer_id, "plans")):
+        return []
+    calendar = CustomerCalendar.of(terms, customer_id)
+    found: list[_Held] = []
+    for at_ms in sorted(cuts_between(terms, customer_id, 0, end)):
+        customer = terms.customer(customer_id, at_ms)
+        assert customer is not None, "they were agreed with"
+        is_absent = any(left <= at_ms < back for left, back in calendar.absences)
+        names = () if is_absent else names_on(customer, calendar.day(at_ms))
+        versions = (
+            _as_theirs(customer, version)
+            for name in names
+            for version in terms.plan_versions(name, at_ms, withdrawn=True).values()
+        )
+        found.append(_Held(at_ms, tuple(versions)))
+    return found
+
+
+def _as_theirs(customer: AgreedCustomer, plan: Plan) -> Plan:
+    """Return a plan with the prices that a customer has of their own."""
+    for override in customer.overrides:
+        if override.plan == plan.name:
+            plan = override.applied_to(plan)
+    return plan
+
+
 def _together(
-    terms: Terms, customer: AgreedCustomer, taken_ms: Mapping[str, int], start: int
+    terms: Terms,
+    customer: AgreedCustomer,
+    taken_ms: Mapping[str, int],
+    start: int,
+    before: Sequence[_Held],
 ) -> Plan | None:
     """Return the plans that a customer has from a time on as one; ``None``: none.
 
     Args:
         taken_ms: when the stretch begins in which they have each.
+        before: what they had until then, and have from then on, whatever is on trial.
     """
     calendar = CustomerCalendar.of(terms, customer.id)
     plans: list[Plan] = []
     for name, since_ms in taken_ms.items():
-        plan = terms.plan_held(name, day=calendar.day(since_ms), at_ms=start)
-        for override in customer.overrides:
-            if override.plan == name:
-                plan = override.applied_to(plan)
+        held = terms.plan_held(name, day=calendar.day(since_ms), at_ms=start)
+        plan = _as_theirs(customer, held)
         if start < trial_end(terms, customer.id, name, plan.trial_days):
             plan = plan.on_trial
         plans.append(plan)
-    return combined(plans) if plans else None
+    if not plans:
+        return None
+    return combined(plans, [one.plans for one in before if one.from_ms <= start])
 
 
 def plan_of(terms: Terms, customer_id: str, period: Period) -> Plan | None:
