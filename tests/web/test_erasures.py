@@ -82,6 +82,7 @@ OF_OURS = {
     "facts",
     "generations",
     "archive_moves",
+    "day_parts",
     "edge_files",
     "erasing_files",
     "outbox_cursor",

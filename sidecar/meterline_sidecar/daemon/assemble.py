@@ -52,7 +52,7 @@ from meterline_sidecar.terms.change import MeterChange
 from meterline_sidecar.terms.diff import Diff
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
-from meterline_sidecar.usage import packed_days
+from meterline_sidecar.usage.days_over import DAYS_EVERY_S, DaysOver
 from meterline_sidecar.web.parts import Parts
 
 CHECKPOINT_EVERY_S: Final = 30
@@ -262,8 +262,8 @@ def _plan_jobs_of_leader(parts: Parts) -> None:
         every(parts.config.stripe.report_every_s, "report", stripe.report)
         tell = partial(_tell_invoices, parts)
         every(parts.config.stripe.report_every_s, "invoices", tell)
-        packer = packed_days.DayPacker(parts.database, clock=parts.clock)
-        every(packed_days.EVERY_S, "pack days", packer.run)
+        over = DaysOver(parts.database, parts.terms.terms, clock=parts.clock)
+        every(DAYS_EVERY_S, "pack days", over.run)
     every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
     every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
     every(METERS_EVERY_S, "meters", stripe.check_meters)

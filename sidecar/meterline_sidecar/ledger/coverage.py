@@ -94,12 +94,13 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         {"insert": "labels without usage are in no sum"},
     ),
     "usage": Cover("recomputed", "from events"),
-    "usage_days": Cover(
-        "recomputed",
-        "from events, with `packed_days`",
-        {"insert": "a row without a total, of a group that the pack of its day has"},
-    ),
+    "usage_days": Cover("recomputed", "from events, with `packed_days`"),
     "packed_days": Cover("recomputed", "from events, with `usage_days`"),
+    "day_parts": Cover(
+        "recomputed",
+        "from `usage`",
+        {"delete": "where there is none, `usage` is read"},
+    ),
     "usage_totals": Cover("recomputed", "from events"),
     "unique_values": Cover("recomputed", "from events"),
     "property_values": Cover(

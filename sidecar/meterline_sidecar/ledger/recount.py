@@ -18,6 +18,7 @@ from meterline_sidecar.ledger.beside import Beside, ByDay
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.runs import Item, Key, Runs
 from meterline_sidecar.ledger.stored_days import days_beside
+from meterline_sidecar.ledger.stored_parts import verify_parts
 from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store import generations
 from meterline_sidecar.store import usage as usage_store
@@ -84,6 +85,7 @@ async def verify_usage(
         for labels in sums.missing_groups:
             report.add(f"groups: {labels} is missing")
         await _compare(tx, generation.id, runs, definition.aggregations, report, away)
+    await verify_parts(tx, generation.id, definition.aggregations, report)
 
 
 class Sums:

@@ -1,6 +1,6 @@
 """What is stored of days, in order of the key: of rows and packs, to be compared."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from meterline_sidecar.errors import DatabaseCorrupt
@@ -11,7 +11,7 @@ from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store.edge import integrity
 from meterline_sidecar.store.edge import packed_days as store
 from meterline_sidecar.store.edge.packed_days import Day
-from meterline_sidecar.store.packed_days import unpack
+from meterline_sidecar.store.packed_days import pack, unpack
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import DAYS
 
@@ -31,6 +31,8 @@ def days_beside(
 ) -> Beside:
     """Return what compares days with what they must hold; see ``Beside``."""
 
+    told: set[Day] = set()
+
     async def read(key: Key | None) -> list[Item]:
         """Return the next days: of a group in a pack and in a row, what both come to."""
         rows = await integrity.totals_after(
@@ -44,11 +46,18 @@ def days_beside(
         if len(packs) == PACKS_PER_READ:
             last = min(last, (*packs[-1][0], HIGHEST))
         found: dict[Key, Totals] = {at: totals for at, totals in rows if at <= last}
+        empty = {at for at, totals in found.items() if not totals}
         for day, body in packs:
-            for group_id, totals in _read(day, body, report):
+            for group_id, totals in _read(day, body, report, told):
                 at = (*day, group_id)
                 if (key is None or at > key) and at <= last:
                     known = found.setdefault(at, {})
+                    if at in empty:
+                        report.add(
+                            f"usage_days: a row without a total stands beside the pack of"
+                            f" subject_id {day.subject_id}, day_ms {day.day_ms}, which"
+                            f" has its group_id {group_id}"
+                        )
                     merge(known, more=totals, aggregations=aggregations)
         return sorted(found.items())
 
@@ -62,12 +71,25 @@ def _day_of(key: Key) -> Day:
     return Day(subject_id, day_ms)
 
 
-def _read(day: Day, body: str, report: Report) -> Iterable[tuple[int, Totals]]:
+def _read(
+    day: Day, body: str, report: Report, told: set[Day]
+) -> list[tuple[int, Totals]]:
+    """Return what a pack says, group by group; what is wrong with it is told once."""
+    wrong: str | None = None
+    rows: list[tuple[int, Totals]] = []
     try:
-        return [row for block in unpack(body) for row in block.rows()]
+        rows = [row for block in unpack(body) for row in block.rows()]
     except DatabaseCorrupt:
+        wrong = "cannot be read: it is damaged"
+    else:
+        if not rows:
+            wrong = "is empty"
+        elif pack(dict(rows)) != body:
+            wrong = "is not as Meterline writes it: a group is in it twice, or empty"
+    if wrong is not None and day not in told:
+        told.add(day)
         report.add(
             f"packed_days: the pack of subject_id {day.subject_id}, day_ms {day.day_ms}"
-            " cannot be read: it is damaged"
+            f" {wrong}"
         )
-        return []
+    return rows

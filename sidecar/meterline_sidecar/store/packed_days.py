@@ -109,6 +109,15 @@ def unpack(body: str) -> list[Block]:
         raise DatabaseCorrupt(DAMAGED) from error
 
 
+def unpacked(body: str) -> dict[int, Totals]:
+    """Return what a pack says by the ids of groups; of one that is in it twice, the last.
+
+    Raises:
+        DatabaseCorrupt: nobody wrote that.
+    """
+    return dict(row for block in unpack(body) for row in block.rows())
+
+
 def unpack_all(bodies: str) -> list[Block]:
     """Return what several packs say, a list of them as JSON; as ``unpack``."""
     try:

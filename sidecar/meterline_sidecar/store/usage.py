@@ -5,9 +5,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
+from meterline_sidecar.store.day_parts import NO_LABELS, Span, read_parts
+from meterline_sidecar.store.days_and_edges import GROUPS, days_and_edges
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.owned import (
     NOBODY,
@@ -23,11 +24,8 @@ from meterline_sidecar.store.packed_days import (
     unpack,
     unpack_all,
 )
-from meterline_sidecar.store.port import Row, Tx, Value
+from meterline_sidecar.store.port import Row, Tx
 
-GROUPS: Final = "JOIN groups g ON g.id = u.group_id"
-OF_PACK: Final = "''"
-"""What a pack has in the place of labels: it comes before the rows of its day."""
 ENDLESS: Final = 1 << 62
 
 _LISTED: Final = either(
@@ -116,7 +114,7 @@ async def read_days(
     """
     test, span = one_of(1), {"start": start, "end": end}
     rows = await tx.fetch_all(
-        _days_and_edges(test), _whole_given(generation, customer, **span)
+        *days_and_edges(test, customer, generation=generation, span=(start, end))
     )
     packs = [
         (subject_id, day_ms, block)
@@ -148,14 +146,17 @@ async def read_sums_of(
 ) -> dict[str, Sums]:
     """Return the same of several customers, as sums that a long span takes hardly longer for."""
     test, span = one_of(len(customers)), {"start": start, "end": end}
+    query, given = days_and_edges(
+        test, *customers, generation=generation, span=(start, end), named=False
+    )
     rows = await tx.fetch_all(
         "SELECT s.customer, g.labels, d.totals FROM"  # noqa: S608 - our own words
         f" (SELECT w.subject_id, w.group_id, {_LISTED} AS totals FROM"
-        f" ({_days_and_edges(test, named=False)}) AS w GROUP BY w.subject_id, w.group_id)"
+        f" ({query}) AS w GROUP BY w.subject_id, w.group_id)"
         " AS d JOIN subjects s ON s.id = d.subject_id"
         " LEFT JOIN groups g ON g.id = d.group_id"
         " WHERE g.id IS NOT NULL OR d.group_id = 0",
-        _whole_given(generation, *customers, **span),
+        given,
     )
     sums: dict[str, list[tuple[str, list[Totals]]]] = {name: [] for name in customers}
     blocks: dict[str, list[Block]] = {name: [] for name in customers}
@@ -173,6 +174,28 @@ async def read_sums_of(
     }
 
 
+async def read_spans(
+    tx: Tx, generation: int, *, customer: str, spans: Sequence[Span]
+) -> Days:
+    """Return a customer's usage of spans, so that all of each lies in just one of them.
+
+    It comes as parts of days where there are any, and as windows.
+
+    Args:
+        spans: in order, each begins where the one before ends.
+    """
+    parts, rows = await read_parts(tx, generation, customer=customer, spans=spans)
+    start, end = spans[0][0], spans[-1][1]
+    rows += await _windows_of_split(tx, generation, customer, start=start, end=end)
+    packs = [
+        (part.subject_id, part.start_ms, block)
+        for part in parts
+        for block in unpack(part.body)
+    ]
+    found = [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
+    return Days(found, packs, await labels_in(tx, (block for _, _, block in packs)))
+
+
 async def read_windows(
     tx: Tx, generation: int, *, customer: str, start: int, end: int
 ) -> list[tuple[int, str, Totals]]:
@@ -181,19 +204,29 @@ async def read_windows(
     In no order: a busy customer has ten thousand of them in a week.
     """
     rows = await tx.fetch_all(
-        f"SELECT u.window_ms, g.labels, u.totals FROM usage u {GROUPS}"  # noqa: S608 - our own words
+        f"SELECT u.subject_id, u.window_ms, g.labels, u.totals FROM usage u {GROUPS}"  # noqa: S608 - our own words
         f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
         " AND u.window_ms >= ? AND u.window_ms < ?",
         (generation, customer, start, end),
     )
-    rows += await tx.fetch_all(
+    rows += await _windows_of_split(tx, generation, customer, start=start, end=end)
+    return [
+        (window, labels, _totals.decode(totals)) for _, window, labels, totals in rows
+    ]
+
+
+async def _windows_of_split(
+    tx: Tx, generation: int, customer: str, *, start: int, end: int
+) -> list[Row]:
+    """Return ``(subject id, window_ms, labels, totals)`` of subjects that changed hands."""
+    return await tx.fetch_all(
         f"WITH t AS ({parts(one_of(1))})"  # noqa: S608 - our own words
-        " SELECT u.window_ms, g.labels, u.totals FROM t CROSS JOIN usage u"
-        f" {GROUPS} WHERE u.generation = ? AND u.subject_id = t.subject_id"
+        " SELECT u.subject_id, u.window_ms, g.labels, u.totals"
+        f" FROM t CROSS JOIN usage u {GROUPS}"
+        " WHERE u.generation = ? AND u.subject_id = t.subject_id"
         " AND u.window_ms >= t.start_ms AND u.window_ms < t.end_ms",
         (*parts_given(customer, start=start, end=end), generation),
     )
-    return [(window, labels, _totals.decode(totals)) for window, labels, totals in rows]
 
 
 async def windows_since(
@@ -230,10 +263,11 @@ async def read_unassigned(
 
     In order of time, days and windows as above.
     """
+    query, given = days_and_edges(NOBODY, generation=generation, span=(start, end))
     rows = await tx.fetch_all(
-        f"{_days_and_edges(NOBODY)} ORDER BY at_ms, subject_id, labels LIMIT ?",
+        f"{query} ORDER BY at_ms, subject_id, labels LIMIT ?",
         # A pack comes before the rows of its day, and may be the last of what is shown.
-        (*_whole_given(generation, start=start, end=end), limit + 1),
+        (*given, limit + 1),
     )
     both = await _unpacked(tx, ((None, *row) for row in rows), limit=limit)
     both += await _of_parts(tx, generation, NOBODY, start=start, end=end)
@@ -247,48 +281,6 @@ async def read_unassigned(
             )
             names[row.subject_id] = None if named is None else named[0]
     return [(names[row.subject_id], row) for row in found[:limit]]
-
-
-def _days_and_edges(test: str, *, named: bool = True) -> str:
-    """Return the query for a span: whole days, the windows before, and those after.
-
-    A pack of a day has no labels or the group 0, and its body for totals.
-
-    Each part names its subjects in a subquery. Where they are joined, SQLite, which
-    knows nothing of how many there are, reads all usage and asks of each row whose
-    it is: half a second in place of half a millisecond.
-    """
-    group, groups = ("g.labels AS labels", GROUPS) if named else ("u.group_id", "")
-    where = f"u.generation = ? AND u.subject_id IN ({whole(test)})"
-    windows = (
-        f"SELECT u.subject_id, u.window_ms, {group}, u.totals FROM usage u {groups}"  # noqa: S608 - our own words
-        f" WHERE {where} AND u.window_ms >= ? AND u.window_ms < ?"
-    )
-    days = f"WHERE {where} AND u.day_ms >= ? AND u.day_ms < ?"
-    return (
-        f"SELECT u.subject_id AS subject_id, u.day_ms AS at_ms, {group},"  # noqa: S608 - our own words
-        f" u.totals FROM usage_days u {groups} {days}"
-        f" UNION ALL SELECT u.subject_id, u.day_ms, {OF_PACK if named else 0}, u.body"
-        f" FROM packed_days u {days} UNION ALL {windows} UNION ALL {windows}"
-    )
-
-
-def _whole_given(
-    generation: int, *customers: str, start: int, end: int
-) -> tuple[Value, ...]:
-    """Return the parameters of such a query: days in the middle, windows around."""
-    first = -(-start // DAY_MS) * DAY_MS
-    beyond = max(first, end // DAY_MS * DAY_MS)
-    head: tuple[Value, ...] = (generation, *customers)
-    return (
-        *(*head, first, beyond) * 2,
-        *head,
-        start,
-        min(first, end),
-        *head,
-        max(beyond, start),
-        end,
-    )
 
 
 async def _of_parts(
@@ -308,7 +300,7 @@ async def _of_parts(
         " SELECT t.customer, u.subject_id, u.day_ms, g.labels, u.totals"
         f" FROM t CROSS JOIN usage_days u {GROUPS} {joined}"
         " AND u.day_ms >= t.first_ms AND u.day_ms < t.last_ms"
-        f" UNION ALL SELECT t.customer, u.subject_id, u.day_ms, {OF_PACK}, u.body"
+        f" UNION ALL SELECT t.customer, u.subject_id, u.day_ms, {NO_LABELS}, u.body"
         f" FROM t CROSS JOIN packed_days u {joined}"
         " AND u.day_ms >= t.first_ms AND u.day_ms < t.last_ms"
         f" UNION ALL {windows} AND u.window_ms >= t.start_ms AND u.window_ms <"

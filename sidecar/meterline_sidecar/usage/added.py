@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store import invoices
-from meterline_sidecar.store.edge import rollups
+from meterline_sidecar.store.edge import packed_days, rollups
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
@@ -90,6 +90,13 @@ async def _roll_up(
     known = await rollups.totals_of(tx, rollup, generation, keys)
     for key in keys:
         merge(known.setdefault(key, {}), more=fresh[key], aggregations=aggregations)
+    if rollup is DAYS:
+        # Of values that are counted one by one a day has an empty row, so that whoever
+        # looks for its groups finds all: not of a group that its pack has.
+        empty = [key for key in keys if not known[key]]
+        if empty:
+            packed = await packed_days.in_packs(tx, generation, empty)
+            keys = [key for key in keys if key not in packed]
     await rollups.put_totals(
         tx, rollup, generation, ((key, known[key]) for key in keys)
     )

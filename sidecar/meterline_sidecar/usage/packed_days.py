@@ -16,8 +16,6 @@ from meterline_sidecar.store.packed_days import GROUPS_MIN
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.usage.definition import decode
 
-EVERY_S: Final = 600
-"""To see whether another day is over."""
 AGE_MS: Final = HOUR_MS
 """So long ago a day is over: by then most of its events are counted."""
 KEPT_DAYS: Final = 93

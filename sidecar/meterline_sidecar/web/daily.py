@@ -1,9 +1,8 @@
 """What a customer used day by day, on their own calendar."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from functools import partial
 
 import msgspec
 
@@ -13,6 +12,7 @@ from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.day_parts import Span
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
@@ -77,19 +77,17 @@ async def read_daily(
     """
     calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
     shown_days = calendar.within(period.start, period.end)
-    starts = [day.start for day in shown_days]
+    spans = [(day.start, day.end) for day in shown_days]
+    starts = [start for start, _ in spans]
     midnights = [_midnight_ms(day.date) for day in shown_days]
-    span = {"start": period.start, "end": period.end}
-    is_utc = all(start % DAY_MS == 0 for start in starts)
-    rows_for = await _rows_by_meter(tx, at, customer, by_day=is_utc, **span)
+    found = await _days(tx, at, customer, spans)
 
     def placed(meter: Meter) -> Iterable[Row]:
-        for at_ms, labels, totals in rows_for(meter):
+        for at_ms, labels, totals in rows_of(meter, found, is_grouped=False):
             if at_ms >= starts[0]:
                 yield midnights[bisect_right(starts, at_ms) - 1], labels, totals
 
     shown = Period(midnights[0], midnights[-1] + DAY_MS, period.name)
-    spans = [(day.start, day.end) for day in shown_days]
     days = dict(zip(midnights, spans, strict=True))
     today_ms = _midnight_ms(today_of(parts, customer))
     found_by_meter: dict[str, Series] = {}
@@ -104,16 +102,18 @@ async def read_daily(
     return found_by_meter
 
 
-async def _rows_by_meter(
-    tx: Tx, at: Counted, customer: Customer, *, start: int, end: int, by_day: bool
-) -> Callable[[Meter], Iterable[Row]]:
-    """Return what returns the rows of a meter: days in UTC, or windows."""
-    span = {"start": start, "end": end}
-    if by_day:
-        days = await store.read_days(tx, at.generation, customer=customer.id, **span)
-        return partial(rows_of, days=days, is_grouped=False)
-    windows = await store.read_windows(tx, at.generation, customer=customer.id, **span)
-    return lambda _meter: windows
+async def _days(
+    tx: Tx, at: Counted, customer: Customer, spans: Sequence[Span]
+) -> store.Days:
+    """Return what a customer used on days; nothing that it comes in is of two of them."""
+    if any(start % DAY_MS for start, _ in spans):
+        return await store.read_spans(
+            tx, at.generation, customer=customer.id, spans=spans
+        )
+    start, end = spans[0][0], spans[-1][1]
+    return await store.read_days(
+        tx, at.generation, customer=customer.id, start=start, end=end
+    )
 
 
 def _midnight_ms(day: date) -> int:

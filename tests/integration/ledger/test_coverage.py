@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from meterline_sidecar.cli.doc_tables import with_tables
+from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ingest.correction_plans import Search, void
 from meterline_sidecar.ingest.corrections import Asked, Corrections
@@ -27,7 +28,7 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.meters import Meter
-from meterline_sidecar.store.edge import edge_files, packed_days
+from meterline_sidecar.store.edge import day_parts, edge_files, packed_days
 from meterline_sidecar.store.sqlite.migrate import migrations
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import newest_generation
@@ -109,9 +110,14 @@ async def pack_some(sidecar: Sidecar, path: Path) -> None:
         )
         assert row is not None
         aggregations = decode(served.definition).aggregations
-        assert await packed_days.pack_day(
-            tx, served.id, packed_days.Day(*row), aggregations
+        day = packed_days.Day(*row)
+        assert await packed_days.pack_day(tx, served.id, day, aggregations)
+        noon_ms = day.day_ms + DAY_MS // 2
+        spans = [(day.day_ms, noon_ms), (noon_ms, day.day_ms + DAY_MS)]
+        parts = await day_parts.parts_of(
+            tx, served.id, day.subject_id, spans, aggregations
         )
+        assert await day_parts.put_day(tx, served.id, day, parts, cursor=served.cursor)
 
 
 @pytest.fixture(scope="session")

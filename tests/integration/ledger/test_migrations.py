@@ -128,7 +128,7 @@ EMPTY: Final = (
     "edge_questions",
     *("erasures", "erasure_seals", "erasing_files"),
     *("epochs", "rolled_up_before", "roll_ups", "rolls", "packed_events"),
-    "packed_days",
+    *("packed_days", "day_parts"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
 became of invoices, payments, credits, corrections, imports,

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from meterline_sidecar.meters import Totals
+from meterline_sidecar.store.day_parts import PARTS
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.packed import n_packed, sorts_of_packed
 from meterline_sidecar.store.packed_days import PACKED
@@ -284,7 +285,7 @@ async def strays(tx: Tx) -> list[tuple[str, int]]:
     """Return ``(table, generation)`` of usage whose generation there is not."""
     known = {row[0] for row in await tx.fetch_all("SELECT id FROM generations")}
     found: list[tuple[str, int]] = []
-    known_tables = (one.table for one in (WINDOWS, DAYS, PACKED, ALL))
+    known_tables = (one.table for one in (WINDOWS, DAYS, PACKED, PARTS, ALL))
     for table in (*known_tables, "unique_values"):
         last = LOWEST
         while row := await tx.fetch_one(

@@ -9,7 +9,7 @@ import msgspec
 from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store.columns import number_rows
 from meterline_sidecar.store.edge.rollups import PARAMETERS_MAX
-from meterline_sidecar.store.packed_days import pack, unpack
+from meterline_sidecar.store.packed_days import pack, unpacked
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import RollupKey
 
@@ -110,6 +110,20 @@ async def take_out(tx: Tx, generation: int, keys: Iterable[RollupKey]) -> None:
             )
 
 
+async def in_packs(
+    tx: Tx, generation: int, keys: Iterable[RollupKey]
+) -> set[RollupKey]:
+    """Return those of some groups that are in the packs of their days.
+
+    Args:
+        keys: subject, day and group.
+    """
+    wanted = set(keys)
+    days = sorted({Day(subject_id, day_ms) for subject_id, day_ms, _ in wanted})
+    packs = await _packs_of(tx, generation, days)
+    return {key for key in wanted if key[2] in packs.get(Day(*key[:2]), ())}
+
+
 async def packs_between(
     tx: Tx, generation: int, *, first: Day, last: Day, limit: int
 ) -> list[tuple[Day, str]]:
@@ -139,12 +153,7 @@ async def _packs_of(
             [*(field for day in part for field in day), generation],
         )
         for subject_id, day_ms, body in rows:
-            blocks = unpack(body)
-            found[Day(subject_id, day_ms)] = {
-                group_id: totals
-                for block in blocks
-                for group_id, totals in block.rows()
-            }
+            found[Day(subject_id, day_ms)] = unpacked(body)
     return found
 
 

@@ -5,13 +5,15 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
-from meterline_sidecar.store.edge import rollups
+from meterline_sidecar.store.day_parts import PARTS
+from meterline_sidecar.store.edge import day_parts, rollups
 from meterline_sidecar.store.edge.begin import check_here
 from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.packed import is_packed
+from meterline_sidecar.store.edge.packed_days import Day
 from meterline_sidecar.store.packed_days import GROUPS_MIN, PACKED
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
@@ -182,7 +184,8 @@ async def drop(tx: Tx, generation: int, *, limit: int) -> int:
     for rollup in (WINDOWS, DAYS, ALL):
         deleted += await rollups.drop(tx, rollup, generation, limit=limit)
     n_packs = limit // GROUPS_MIN  # each is as much as so many rows, or more
-    deleted += await rollups.drop(tx, PACKED, generation, limit=n_packs)
+    for packs in (PACKED, PARTS):
+        deleted += await rollups.drop(tx, packs, generation, limit=n_packs)
     return deleted
 
 
@@ -302,9 +305,16 @@ async def put_totals(
 ) -> None:
     """Store totals: ``(key, totals, last event id)``, best in order of the key.
 
+    Parts of days follow from windows, and are deleted with what they followed from.
+
     The last event of a window stays where it is a correction that is known already,
     and events before it are counted now.
     """
+    written = list(rows)
+    days = {
+        Day(key.subject_id, key.window_ms // DAY_MS * DAY_MS) for key, _, _ in written
+    }
+    await day_parts.forget(tx, generation, days)
     await tx.execute_many(
         "INSERT INTO usage (generation, subject_id, window_ms, group_id, totals,"
         " last_event_id) VALUES (?, ?, ?, ?, ?, ?)"
@@ -315,7 +325,7 @@ async def put_totals(
         " THEN usage.last_event_id ELSE excluded.last_event_id END",
         (
             (generation, *key, msgspec.json.encode(totals).decode(), last_event_id)
-            for key, totals, last_event_id in rows
+            for key, totals, last_event_id in written
         ),
     )
 
