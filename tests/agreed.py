@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.port import Database
@@ -46,13 +48,19 @@ def terms_of(*meters: Meter) -> Terms:
     return terms
 
 
-def claim(terms: Terms, customer: str, *subjects: str, from_ms: int = 0) -> Terms:
+def claim(
+    terms: Terms,
+    customer: str,
+    *subjects: str,
+    from_ms: int = 0,
+    time_zone: str | UnsetType = UNSET,
+) -> Terms:
     """Add a row by which a customer pays for subjects from a time on."""
     row = TermRow(
         id=terms.row_id + 1,
         kind="customer",
         name=customer,
-        change=encode(CustomerChange(subjects=subjects)),
+        change=encode(CustomerChange(subjects=subjects, time_zone=time_zone)),
         from_ms=from_ms,
         learned_ms=from_ms,
         source="file",

@@ -80,6 +80,13 @@ def _url(version: int) -> PostgresUrl:
     return server.url(server.create())
 
 
+def place_of(driver: str, folder: Path) -> str:
+    """Return where such a driver's ledger is, for another process to open."""
+    if driver == "sqlite":
+        return str(folder / "meterline.db")
+    return _url(int(driver.rpartition("-")[2])).url
+
+
 def drivers_for(module: str) -> list[str]:
     """Return the drivers that a module of tests is run on."""
     return [name for name in DRIVERS if name != NEWER or module in ON_NEWER]

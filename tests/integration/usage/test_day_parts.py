@@ -12,14 +12,13 @@ from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.packed_days import NO_PACKS
 from meterline_sidecar.store.port import Work
-from meterline_sidecar.store.terms import TermRow
 from meterline_sidecar.terms.book import Terms
-from meterline_sidecar.terms.change import CustomerChange, encode
 from meterline_sidecar.usage import day_parts
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.day_parts import PartKeeper
 from meterline_sidecar.usage.packed_days import AGE_MS
 from meterline_sidecar.usage.summed import by_group
+from tests.agreed import claim
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_verify import tamper
 from tests.integration.usage.test_corrections import METERS, Corrected, some_events
@@ -48,24 +47,7 @@ def few_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def in_zone(zone: str) -> Terms:
     """Return terms in which the customer has a time zone."""
-    terms = Terms()
-    terms.add(
-        [
-            TermRow(
-                id=1,
-                kind="customer",
-                name="acme",
-                change=encode(CustomerChange(subjects=("acct_*",), time_zone=zone)),
-                from_ms=0,
-                learned_ms=0,
-                source="file",
-                author="test",
-                reason="",
-                reaches_final=0,
-            )
-        ]
-    )
-    return terms
+    return claim(Terms(), "acme", "acct_*", time_zone=zone)
 
 
 async def keep(ledger: Corrected, zone: str = TONGA) -> int:
