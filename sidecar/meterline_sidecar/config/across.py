@@ -10,6 +10,7 @@ from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.alerts import AlertRule
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import GraceRule
+from meterline_sidecar.config.centre import Role
 from meterline_sidecar.config.collect import CollectRule, Payer, rule_for
 from meterline_sidecar.config.held_plans import clashes
 from meterline_sidecar.config.shape import Customer, CustomerRule, MeterConfig
@@ -220,12 +221,15 @@ def billed_twice(
 
 
 def check_archive(
-    source: Source, retention: RetentionConfig, archive: ArchiveConfig
+    source: Source, role: Role, retention: RetentionConfig, archive: ArchiveConfig
 ) -> None:
-    """Note that events are to leave, and nobody says where to."""
+    """Note that events are to leave, and nobody says where to; and who has no edges."""
     if retention.events is not None and archive.url is None:
         message = "events that leave the ledger need a place: set archive.url"
         source.report(("retention", "events"), message)
+    if archive.edges is not None and role != "centre":
+        message = f'is a centre\'s; this sidecar has role = "{role}"'
+        source.report(("archive", "edges"), message)
 
 
 def _check_known(

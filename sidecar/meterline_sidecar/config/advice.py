@@ -37,9 +37,11 @@ def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
 
 def _extras(config: Config) -> Iterator[str]:
     """Yield what the sidecar will need and nobody has installed here."""
-    url = config.archive.url
+    url = config.archive.url or ""
+    of_edges = any(BUCKET in place for place in config.archive.edges or ())
     wanted = (
-        ("archive.url is a bucket", "obstore", "archive", url and BUCKET in url),
+        ("archive.url is a bucket", "obstore", "archive", BUCKET in url),
+        ("archive.edges names a bucket", "obstore", "archive", of_edges),
         ("sidecar.database is on a server", "asyncpg", "centre", config.server),
     )
     for said, package, extra, is_wanted in wanted:

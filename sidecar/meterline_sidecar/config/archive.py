@@ -119,3 +119,25 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"kind": PLACE},
         ),
     ] = None
+    edges: Annotated[
+        tuple[Annotated[str, Meta(extra={"kind": PLACE})], ...] | None,
+        Meta(
+            description="For a centre: where the files of its edges lie, if not at"
+            " `url`; each is looked for at these places in turn. `[]`: where this"
+            " centre reads none of them.",
+            extra={"default": "`url`"},
+        ),
+    ] = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All places where files may lie, each once."""
+        own = () if self.url is None else (self.url,)
+        return tuple(dict.fromkeys((*own, *self.of_edges)))
+
+    @property
+    def of_edges(self) -> tuple[str, ...]:
+        """Where a centre finds the files of its edges."""
+        if self.edges is not None:
+            return self.edges
+        return () if self.url is None else (self.url,)

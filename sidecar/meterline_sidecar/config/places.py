@@ -70,10 +70,16 @@ def on_server(
 
 
 def placed_archive(config: ArchiveConfig, folder: Path) -> ArchiveConfig:
-    """Return where the archive is; a directory is relative to ``folder``."""
-    if config.url is None or BUCKET in config.url:
-        return config
-    return replace(config, url=str(folder / config.url))
+    """Return where the archive is; each directory is relative to ``folder``."""
+
+    def placed_at(url: str) -> str:
+        return url if BUCKET in url else str(folder / url)
+
+    return replace(
+        config,
+        url=None if config.url is None else placed_at(config.url),
+        edges=None if config.edges is None else tuple(map(placed_at, config.edges)),
+    )
 
 
 def placed_sidecar(

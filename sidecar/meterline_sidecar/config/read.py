@@ -131,7 +131,7 @@ def _read(
     check_grace_rules(source, config.grace_rules, known)
     check_collect_rules(source, config.collect_rules, known)
     check_ways(source, config.customers, config.collect_rules, config.meters)
-    check_archive(source, config.retention, config.archive)
+    check_archive(source, config.sidecar.role, config.retention, config.archive)
     check_role(source, config.sidecar.role, config.centre)
     if server is not None and config.sidecar.role != "centre":
         problems.append(Problem(NOT_A_CENTRE, "sidecar.database"))

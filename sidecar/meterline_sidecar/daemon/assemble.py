@@ -21,7 +21,6 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon import memory
 from meterline_sidecar.daemon.assemble_archive import (
-    open_archived,
     open_edge_files,
     open_keeping,
 )
@@ -40,6 +39,7 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.one_key import check_key
 from meterline_sidecar.ledger.rescue import rescuing
 from meterline_sidecar.ledger.seals import SealingDatabase
+from meterline_sidecar.ledger.shelves import open_archived
 from meterline_sidecar.ledger.verify import alarm_at_start, check_goes_on
 from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.store.edge import events as event_store
@@ -97,7 +97,7 @@ async def open_parts(
         files = LoadedFiles(config, keeper, database, leading)
         config = files.config  # without the customers: they are terms by now
         key = chain.key(has_batches=True)  # it is read already
-        away = open_archived(config, key)
+        away = open_archived(config.archive, key)
         there = await open_there(config, database)
         intake = await open_intake(
             *(config, database, chain, away, keeper, journal, clock),

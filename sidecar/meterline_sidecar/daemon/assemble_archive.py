@@ -19,15 +19,8 @@ from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.leaving_copies import LeavingCopies
 from meterline_sidecar.ledger.packing import Packer
-from meterline_sidecar.ledger.shelf import open_shelf
 from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.terms.book import Terms
-
-
-def open_archived(config: Config, key: bytes) -> Archived:
-    """Return what reads the files of the archive."""
-    url = config.archive.url
-    return Archived(None if url is None else open_shelf(url), key)
 
 
 def open_eraser(
@@ -115,7 +108,7 @@ def open_keeping(
     questions = Questions(database, edges, clock=clock)
     return Keeping(
         archive=open_archive(files, database, archived, *among, alarm, filing),
-        archive_watch=ArchiveWatch(database, archived.shelf),
+        archive_watch=ArchiveWatch(database, archived),
         raw_events=RawEvents(EdgeEvents(database, archived), questions),
         packer=open_packer(config, database, archived, clock),
         eraser=open_eraser(config, database, archived, *among, ingest),

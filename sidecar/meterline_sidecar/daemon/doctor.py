@@ -26,7 +26,7 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.archive_watch import ArchiveWatch
 from meterline_sidecar.ledger.backup import last_backup
-from meterline_sidecar.ledger.shelf import open_shelf
+from meterline_sidecar.ledger.shelves import open_archived
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Code, Found, Severity, n_of
 from meterline_sidecar.store.open import open_reader
@@ -293,10 +293,10 @@ async def examine_archive(config: Config, status: Status | None) -> list[Check]:
     Args:
         status: what ``/status`` answers; ``None`` when nobody answers.
     """
-    url = config.archive.url
+    places = config.archive.places
     if _told(status, "archive_not_readable"):
         return []
-    is_bucket = url is not None and BUCKET in url
+    is_bucket = any(BUCKET in place for place in places)
     if status is not None and (is_bucket or not _is_its_user(config)):
         return []  # the sidecar can read them, and this user need not
     if config.server is None and not config.sidecar.database.exists():
@@ -304,8 +304,7 @@ async def examine_archive(config: Config, status: Status | None) -> list[Check]:
     try:
         reader = await open_reader(config.ledger)
         try:
-            shelf = None if url is None else open_shelf(url)
-            watch = ArchiveWatch(reader, shelf)
+            watch = ArchiveWatch(reader, open_archived(config.archive, key=b""))
             await watch.look()
         finally:
             await reader.close()
@@ -316,9 +315,11 @@ async def examine_archive(config: Config, status: Status | None) -> list[Check]:
     if watch.trouble is not None:
         problem = found("archive_not_readable", watch.trouble)
         return [_problem("archive files", problem)]
-    if shelf is None or not watch.n_files:
+    if not watch.n_files:
         return []
-    detail = f"{n_of(watch.n_files, 'file')} at {shelf.place}"
+    n_seen, n_all = watch.n_files - watch.n_left, n_of(watch.n_files, "file")
+    said = f"{n_seen} of {n_all}" if watch.n_left else n_all
+    detail = f"{said} at {watch.where}"
     return [Check("archive files", "ok", detail)]
 
 

@@ -28,7 +28,7 @@ from meterline_sidecar.ledger.writing import (
 )
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import archive as store
-from meterline_sidecar.store.edge import corrections
+from meterline_sidecar.store.edge import corrections, edge_files
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.begin import Begin, begin
@@ -296,12 +296,16 @@ class Archive:
                     raise ArchiveFailed(f"{ERASING}; try again when it is done")
                 files = await store.files(tx)
                 is_back = await store.came_back(tx, file)
+                of_edge = await edge_files.is_of_an_edge(tx, file)
             if file not in {move.file for move in files}:
-                why = (
-                    f"what {file} holds is in the ledger already"
-                    if is_back
-                    else f"no file {file} holds what is away"
-                )
+                why = f"no file {file} holds what is away"
+                if is_back:
+                    why = f"what {file} holds is in the ledger already"
+                elif of_edge:
+                    why = (
+                        f"what {file} holds was never in this ledger: an edge wrote it,"
+                        " and brings it back there"
+                    )
                 raise NoSuchFile(f"{why}; `meterline archive list` names what is away")
             newest = files[-1]
             bundle = await self.archived.bundle(newest)

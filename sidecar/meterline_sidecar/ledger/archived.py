@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ledger import bundle_lines, bundle_parquet
 from meterline_sidecar.ledger.bundle import Bundle
-from meterline_sidecar.ledger.shelf import FileMissing, Shelf
+from meterline_sidecar.ledger.shelf import FileMissing, OwnShelf, Shelf
 from meterline_sidecar.store.edge import archive as store
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import parquet
@@ -42,6 +42,9 @@ class FileChanged(ArchiveFailed):
 
 WANTED: Final = "put it there from a copy, or set archive.url to the place that has it"
 """What to do where a file is missing, or another one."""
+WANTED_OF_EDGE: Final = (
+    "put it there from a copy, or add the place that has it to archive.edges"
+)
 LINES: Final = Form(bundle_lines.SUFFIX, bundle_lines.encode, bundle_lines.decode)
 PARQUET: Final = Form(
     bundle_parquet.SUFFIX, bundle_parquet.encode, bundle_parquet.decode
@@ -71,10 +74,15 @@ class Archived:
     Args:
         shelf: where they lie; ``None`` where nobody says.
         key: of the chain.
+        of_edges: where those lie that edges of this ledger wrote; ``None``: nowhere that
+            can be reached from here.
     """
 
-    def __init__(self, shelf: Shelf | None, key: bytes) -> None:
+    def __init__(
+        self, shelf: OwnShelf | None, key: bytes, *, of_edges: Shelf | None = None
+    ) -> None:
         self.shelf = shelf
+        self.of_edges = of_edges
         self.key = key
         self.changing = asyncio.Lock()
         """Held by whoever writes files, or moves what is in them."""
@@ -95,7 +103,8 @@ class Archived:
         try:
             return await self.read_back(move, is_own=is_own)
         except (FileMissing, FileChanged) as error:
-            raise type(error)(f"{error}; {WANTED}") from error
+            wanted = WANTED if is_own else WANTED_OF_EDGE
+            raise type(error)(f"{error}; {wanted}") from error
 
     async def read_back(self, move: NewMove, *, is_own: bool = True) -> Bundle:
         """Return the same of a file that was just written: nobody has another one.
@@ -103,18 +112,20 @@ class Archived:
         Raises:
             ArchiveFailed: as ``bundle``, but for what to do.
         """
-        if self.shelf is None:
+        shelf = self.shelf if is_own else self.of_edges
+        if shelf is None:
+            key_of_place = "archive.url" if is_own else "archive.edges"
             raise ArchiveFailed(
                 f"{move.file} is needed, with events {move.first_event_id} to"
-                f" {move.last_event_id}: say where it lies with archive.url"
+                f" {move.last_event_id}: say where it lies with {key_of_place}"
             )
-        content = await self.shelf.get(move.file)
+        content = await shelf.get(move.file)
         try:
             # In a thread: it takes as long as counting the events does.
             key = self.key if is_own else None
             return await asyncio.to_thread(_read, move, content, key)
         except ArchiveFailed as error:
-            raise type(error)(f"{move.file} at {self.shelf.place}: {error}") from error
+            raise type(error)(f"{move.file} at {shelf.place}: {error}") from error
 
     async def bundle_anew(self, move: NewMove, file: str) -> Bundle:
         """Return what another file holds of what left by a move.

@@ -21,13 +21,14 @@ async def look_at_edge_files(
     What left this ledger for one of its own is compared with the archive.
 
     Args:
-        archived: ``None``: the files are not read. Nor are they where nobody says where
-            they lie: nothing of the ledger is in them that is not elsewhere.
+        archived: ``None``: the files are not read. Nor are those of which nobody says
+            where they lie: nothing of the ledger is in them that is not elsewhere.
     """
     sums = await store.sums(tx)
     left_for = {move.file: move.digest for move in await archive.files(tx)}
-    is_read = archived is not None and archived.shelf is not None
-    compared = await EdgeSums.of(tx) if is_read else None
+    own = None if archived is None else archived.shelf
+    of_edges = None if archived is None else archived.of_edges
+    compared = None if of_edges is None else await EdgeSums.of(tx)
     n_files, done = sum(one.files for one in sums.values()), 0
     for edge_id in sorted(sums):
         files = await store.files_of(tx, edge_id)
@@ -40,7 +41,8 @@ async def look_at_edge_files(
                         f"edge_files: {file.what.file} is not the one in archive_moves"
                     )
                 continue
-            if archived is None or archived.shelf is None:
+            place = own if edge_id == OWN else of_edges
+            if archived is None or place is None:
                 report.edge_files_unread += 1
                 continue
             bundle = await _look_at(tx, file, report, archived)

@@ -13,7 +13,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ledger.archived import Archived, Form
 from meterline_sidecar.ledger.bundle import Bundle, Stored
-from meterline_sidecar.ledger.shelf import Shelf, file_name
+from meterline_sidecar.ledger.shelf import OwnShelf, file_name
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.erase import seals_of
@@ -57,7 +57,7 @@ class Writer:
             raise ArchiveFailed(f"{move.file} does not read as it was written")
         return move
 
-    async def _kept(self, shelf: Shelf, bundle: Bundle) -> bytes | None:
+    async def _kept(self, shelf: OwnShelf, bundle: Bundle) -> bytes | None:
         """Return the file that is there already, if it holds just this.
 
         It stays as it is: an earlier ledger, or a backup of it, may know its digest.

@@ -243,12 +243,13 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         severity="error",
         title="Files of the archive cannot be found or read",
         means="files that hold events which left the ledger, or that edges wrote, are"
-        " missing, cannot be read or have another size at `archive.url`, or the place"
-        " cannot be reached. No amount changes, but a recount waits for them, and"
+        " missing, cannot be read or have another size at `archive.url`, or those of"
+        " edges at `archive.edges`, or the place cannot be reached. No amount changes, but a recount waits for them, and"
         " `meterline verify` fails",
         action="mount the disk, renew the bucket's credentials, or put the files there"
-        " from a copy; if they are elsewhere, set `archive.url` to that place and"
-        " restart the sidecar. It looks again every minute",
+        " from a copy; if they are elsewhere, set `archive.url` to that place, or"
+        " `archive.edges` of a centre for files of its edges, and restart the sidecar."
+        " It looks again every minute",
     ),
     "archive_not_written": Problem(
         severity="warning",

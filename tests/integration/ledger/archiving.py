@@ -11,7 +11,7 @@ from meterline_sidecar.ledger.archived import LINES, Archived, Form
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.report import Report
-from meterline_sidecar.ledger.shelf import DirectoryShelf, Shelf
+from meterline_sidecar.ledger.shelf import DirectoryShelf, OwnShelf
 from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.store.edge import archive as store
 from meterline_sidecar.store.edge.archive import NewMove
@@ -62,15 +62,16 @@ async def fill_days(sidecar: Sidecar, days: int) -> Path:
 
 
 def archived_at(path: Path, folder: Path) -> Archived:
-    """Return what reads the archive of a ledger."""
-    return Archived(DirectoryShelf(folder), key_of(path))
+    """Return what reads the archive of a ledger, and the files of its edges there."""
+    shelf = DirectoryShelf(folder)
+    return Archived(shelf, key_of(path), of_edges=shelf)
 
 
 def archive_of(
     sidecar: Sidecar,
     folder: Path,
     *,
-    shelf: Shelf | None = None,
+    shelf: OwnShelf | None = None,
     judge: Judge = ANY,
     form: Form = LINES,
     before: Callable[[], int | None] = lambda: BEFORE_MS,

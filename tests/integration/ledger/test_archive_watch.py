@@ -1,15 +1,23 @@
 """Whether the files of the archive are where they were put, as ``/status`` says it."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 from typing import Final
 
 import pytest
 
-from meterline_sidecar.ledger.archive_watch import ArchiveWatch
-from meterline_sidecar.ledger.shelf import DirectoryShelf, open_shelf
+from meterline_sidecar.ledger.archive_watch import ANSWER_S, ArchiveWatch
+from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.ledger.shelf import (
+    DirectoryShelf,
+    OwnShelf,
+    Shelf,
+    Sizes,
+    Unreadable,
+)
+from meterline_sidecar.ledger.shelves import open_shelf
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.edge_files import add_file, file_of
 from tests.integration.conftest import Sidecar
@@ -29,9 +37,20 @@ async def archived(sidecar: Sidecar, folder: Path) -> list[NewMove]:
 
 
 async def said(sidecar: Sidecar, folder: Path) -> str | None:
-    watch = ArchiveWatch(sidecar.database, DirectoryShelf(folder))
+    watch = watch_of(sidecar, DirectoryShelf(folder))
     await watch.look()
     return watch.trouble
+
+
+def watch_of(
+    sidecar: Sidecar,
+    shelf: OwnShelf | None,
+    *,
+    of_edges: Shelf | None = None,
+    answer_s: float = ANSWER_S,
+) -> ArchiveWatch:
+    archived = Archived(shelf, b"", of_edges=of_edges)
+    return ArchiveWatch(sidecar.database, archived, answer_s=answer_s)
 
 
 class Slow(DirectoryShelf):
@@ -43,17 +62,19 @@ class Slow(DirectoryShelf):
         self.may_answer = Event()
         self._is_empty = is_empty
 
-    def sizes(self, names: Collection[str]) -> dict[str, int | None]:
+    def sizes(self, names: Iterable[str]) -> Sizes:
         self.asked += 1
         assert self.may_answer.wait(PATIENCE_S)
-        return {} if self._is_empty else super().sizes(names)
+        if self._is_empty:
+            return dict.fromkeys(names, Unreadable.GONE)
+        return super().sizes(names)
 
 
 async def test_files_that_are_there_are_no_trouble(
     sidecar: Sidecar, tmp_path: Path
 ) -> None:
     folder = tmp_path / "archive"
-    watch = ArchiveWatch(sidecar.database, None)
+    watch = watch_of(sidecar, None)
     await watch.look()
     assert (watch.trouble, watch.n_files) == (None, 0)
     files = await archived(sidecar, folder)
@@ -90,7 +111,7 @@ async def test_a_place_that_is_empty_gone_or_unknown_is_told_with_what_it_should
     all_of_them = f"{len(files)} files with {n_events} events"
     named = f"{', '.join(file.file for file in files[:3])} and others"
     moved = folder.rename(tmp_path / "moved")
-    nowhere = ArchiveWatch(sidecar.database, None)
+    nowhere = watch_of(sidecar, None)
 
     not_there = await said(sidecar, folder)
     folder.mkdir()
@@ -118,7 +139,7 @@ async def test_a_bucket_whose_keys_have_expired_is_told(
     await fill_days(sidecar, DAYS)
     await archive_of(sidecar, tmp_path / "unused", shelf=shelf).run()
     files = await away(sidecar)
-    watch = ArchiveWatch(sidecar.database, shelf)
+    watch = watch_of(sidecar, shelf)
 
     await watch.look()
     assert (watch.trouble, watch.n_files) == (None, len(files))
@@ -139,7 +160,7 @@ async def test_a_place_that_does_not_answer_is_told_and_asked_once(
     folder = tmp_path / "archive"
     await archived(sidecar, folder)
     shelf = Slow(folder)
-    watch = ArchiveWatch(sidecar.database, shelf, answer_s=0.01)
+    watch = watch_of(sidecar, shelf, answer_s=0.01)
 
     for _ in range(3):
         await watch.look()
@@ -162,7 +183,7 @@ async def test_all_is_looked_at_again_soon_only_after_trouble(
     file, *_ = await archived(sidecar, folder)
     shelf = Slow(folder)
     shelf.may_answer.set()
-    watch = ArchiveWatch(sidecar.database, shelf)
+    watch = watch_of(sidecar, shelf)
 
     await watch.run()
     (folder / file.file).rename(tmp_path / "kept")
@@ -183,7 +204,7 @@ async def test_what_came_back_while_it_was_looked_for_is_not_missed(
     folder = tmp_path / "archive"
     files = await archived(sidecar, folder)
     shelf = Slow(folder, is_empty=True)
-    watch = ArchiveWatch(sidecar.database, shelf)
+    watch = watch_of(sidecar, shelf)
 
     looking = asyncio.create_task(watch.look())
     async with asyncio.timeout(PATIENCE_S):
@@ -201,15 +222,82 @@ async def test_what_came_back_while_it_was_looked_for_is_not_missed(
 async def test_files_of_edges_are_looked_for_where_there_is_a_place(
     sidecar: Sidecar, tmp_path: Path, has_place: bool
 ) -> None:
-    (move, *_) = await archived(sidecar, tmp_path / "archive")
-    of_edge = file_of(move._replace(file="events-of-an-edge"), edge_id=1, learned_ms=1)
-    async with sidecar.database.transaction() as tx:
-        await add_file(tx, of_edge)
+    events = await noted_of_an_edge(sidecar, tmp_path / "archive")
     shelf = DirectoryShelf(tmp_path / "archive") if has_place else None
-    watch = ArchiveWatch(sidecar.database, shelf)
+    watch = watch_of(sidecar, shelf, of_edges=shelf)
 
     await watch.look()
 
     assert watch.trouble is not None
-    missed = f"1 file of edges with {move.events} events is missing: events-of-an-edge"
+    missed = f"1 file of edges with {events} events is missing: events-of-an-edge"
     assert (missed in watch.trouble) is has_place
+
+
+async def noted_of_an_edge(sidecar: Sidecar, folder: Path) -> int:
+    """Let events leave, and note a file of an edge; return how many are in it."""
+    move, *_ = await archived(sidecar, folder)
+    of_edge = file_of(move._replace(file="events-of-an-edge"), edge_id=1, learned_ms=1)
+    async with sidecar.database.transaction() as tx:
+        await add_file(tx, of_edge)
+    return move.events
+
+
+async def test_files_of_edges_are_looked_for_at_their_own_places_alone(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    own, theirs = tmp_path / "archive", tmp_path / "edges"
+    theirs.mkdir()
+    events = await noted_of_an_edge(sidecar, own)
+    first, *_ = await away(sidecar)
+    beside = watch_of(sidecar, DirectoryShelf(own), of_edges=DirectoryShelf(theirs))
+    nowhere = watch_of(sidecar, DirectoryShelf(own))
+
+    for watch in (beside, nowhere):
+        await watch.look()
+    assert nowhere.trouble is None
+    assert nowhere.where == str(own)
+    assert beside.trouble == (
+        f"at {theirs}, 1 file of edges with {events} events is missing:"
+        " events-of-an-edge"
+    )
+    (own / first.file).rename(theirs / "events-of-an-edge")
+    await beside.look()
+    assert beside.trouble == (
+        f"at {own}, 1 file with {events} events is missing: {first.file}"
+    )
+    assert beside.n_files == nowhere.n_files + 1
+    assert beside.where == f"{own} and {theirs}"
+
+
+class Hurried(DirectoryShelf):
+    """A place that is asked for two files at once."""
+
+    def sizes(self, names: Iterable[str]) -> Sizes:
+        return super().sizes(sorted(names)[:2])
+
+
+async def test_a_place_that_is_asked_only_so_often_is_looked_at_bit_by_bit(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    names = sorted(file.file for file in await archived(sidecar, folder))
+    assert len(names) == 5
+    watch = watch_of(sidecar, Hurried(folder))
+    (folder / names[2]).unlink()
+
+    seen: list[tuple[bool, int]] = []
+    for _ in range(5):
+        await watch.look()
+        told = watch.trouble is not None and watch.trouble.endswith(names[2])
+        seen.append((told, watch.n_left))
+
+    # What is missing is looked for again with what is next, and told all the time.
+    assert seen == [(False, 3), (True, 1), (True, 0), (True, 3), (True, 1)]
+    (folder / names[2]).touch()
+    await watch.look()
+    assert watch.trouble is not None
+    assert "not of the size" in watch.trouble
+    watch_again = watch_of(sidecar, Hurried(folder))
+    for _ in range(3):
+        await watch_again.look()
+    assert (watch_again.trouble, watch_again.n_left) == (watch.trouble, 0)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,13 +17,16 @@ from urllib.parse import parse_qs
 import pytest
 
 from meterline_sidecar.errors import ArchiveFailed
-from meterline_sidecar.ledger import shelf as shelf_module
+from meterline_sidecar.ledger import bucket as bucket_module
+from meterline_sidecar.ledger.bucket import BucketShelf
 from meterline_sidecar.ledger.shelf import (
-    BucketShelf,
     DirectoryShelf,
     FileMissing,
-    open_shelf,
+    Shelf,
+    Sizes,
+    Unreadable,
 )
+from meterline_sidecar.ledger.shelves import open_shelf, open_to_read
 from tests.fault.test_disk import fill
 from tests.fault.test_disk import small_disk as small_disk  # a fixture
 from tests.integration.conftest import Sidecar
@@ -36,6 +39,8 @@ from tests.integration.ledger.archiving import (
 )
 from tests.patience import PATIENCE_S
 
+PER_LIST: Final = 2
+
 
 class Bucket(ThreadingHTTPServer):
     """Keeps what is put into it, and notes who asked."""
@@ -44,6 +49,7 @@ class Bucket(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Requests)
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str]] = []
+        self.n_lists = 0
         self.status = 200
 
 
@@ -81,14 +87,16 @@ class _Requests(BaseHTTPRequestHandler):
 
     def _listed(self, folder: str, asked: dict[str, list[str]]) -> tuple[int, bytes]:
         """Return a page of two of the files of a bucket, as S3 lists them."""
-        begin = asked.get("continuation-token", [""])[0]
+        self.bucket.n_lists += 1
+        prefix, *_ = asked["prefix"]
+        begin, *_ = asked.get("continuation-token") or asked.get("start-after", [""])
         sizes = {
             path.removeprefix(f"{folder}/"): len(content)
             for path, content in sorted(self.bucket.files.items())
         }
-        keys = [key for key in sizes if key.startswith(asked["prefix"][0])]
+        keys = [key for key in sizes if key.startswith(prefix)]
         behind = [key for key in keys if key > begin]
-        page, rest = behind[:2], behind[2:]
+        page, rest = behind[:PER_LIST], behind[PER_LIST:]
         told = "".join(
             f"<Contents><Key>{key}</Key><Size>{sizes[key]}</Size>"
             "<LastModified>2026-11-06T12:00:00Z</LastModified></Contents>"
@@ -178,7 +186,7 @@ async def test_a_file_of_a_bucket_that_is_larger_than_any_is_not_read(
     shelf = open_shelf("s3://cold")
     await shelf.put("fits", b"123")
     await shelf.put("large", b"1234")
-    monkeypatch.setattr(shelf_module, "FILE_BYTES_MAX", 3)
+    monkeypatch.setattr(bucket_module, "FILE_BYTES_MAX", 3)
 
     assert await shelf.get("fits") == b"123"
     with pytest.raises(ArchiveFailed, match=r"large cannot be read at .*larger than 3"):
@@ -187,10 +195,10 @@ async def test_a_file_of_a_bucket_that_is_larger_than_any_is_not_read(
 
 WAITING: Final = """
 import asyncio
-from meterline_sidecar.ledger import shelf
-shelf.CLIENT["timeout"] = shelf.CLIENT["connect_timeout"] = "1h"
+from meterline_sidecar.ledger import bucket, shelves
+bucket.CLIENT["timeout"] = bucket.CLIENT["connect_timeout"] = "1h"
 async def main():
-    asking = asyncio.create_task(shelf.open_shelf("s3://cold").get("name"))
+    asking = asyncio.create_task(shelves.open_shelf("s3://cold").get("name"))
     print("asking", flush=True)
     await asyncio.to_thread(input)
     asking.cancel()
@@ -233,7 +241,96 @@ async def test_a_bucket_says_which_files_are_there_and_how_large(
 
     found = await asyncio.to_thread(shelf.sizes, [*names[1:], "gone", "another"])
 
-    assert found == {"file-1": 1, "file-2": 2, "file-3": 3, "file-4": 4}
+    assert found == {
+        **{"file-1": 1, "file-2": 2, "file-3": 3, "file-4": 4},
+        **dict.fromkeys(("gone", "another"), Unreadable.GONE),
+    }
+
+
+async def among_others(bucket: Bucket) -> dict[str, int]:
+    """Put files into a bucket, and very many of others before, between and behind."""
+    shelf = open_shelf("s3://cold/ledger")
+    sizes = {f"events-{i}": i for i in range(5)}
+    for name, size in sizes.items():
+        await shelf.put(name, b"." * size)
+    for of_others in ("an", "events", "events-0", "events-1", "events-2", "logs"):
+        for i in range(20):
+            bucket.files[f"/cold/ledger/{of_others}/{i}"] = b"theirs"
+    return sizes
+
+
+async def sizes_at(shelf: Shelf, names: Iterable[str]) -> Sizes:
+    return await asyncio.to_thread(shelf.sizes, names)
+
+
+@pytest.fixture
+def small_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for as many at once as this bucket puts into a list."""
+    monkeypatch.setattr(bucket_module, "LISTED_AT_ONCE", PER_LIST)
+
+
+async def test_whatever_others_have_in_a_bucket_no_file_takes_more_than_one_list(
+    bucket: Bucket, small_lists: None
+) -> None:
+    shelf = open_shelf("s3://cold/ledger")
+    sizes = await among_others(bucket)
+
+    found = await sizes_at(shelf, [*reversed(sizes), "events-2-gone", "zzz"])
+
+    assert found == sizes | dict.fromkeys(("events-2-gone", "zzz"), Unreadable.GONE)
+    # 0; 1; 2 and what is behind it; 3 and 4; and the end. All of it takes 63.
+    assert bucket.n_lists == 5
+
+
+async def test_a_bucket_is_asked_only_so_often_at_once(
+    bucket: Bucket, small_lists: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = open_shelf("s3://cold/ledger")
+    sizes = await among_others(bucket)
+    monkeypatch.setattr(bucket_module, "LISTS_MAX", 3)
+
+    found = await sizes_at(shelf, sizes)
+    again = await sizes_at(shelf, sizes.keys() - found.keys())
+
+    assert found == {"events-0": 0, "events-1": 1, "events-2": 2}
+    assert again == {"events-3": 3, "events-4": 4}
+    assert bucket.n_lists == 4
+
+
+async def test_of_several_places_each_is_asked_for_what_none_before_it_has(
+    bucket: Bucket, small_lists: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [str(tmp_path), "s3://cold/ledger"]
+    shelf = open_to_read(places)
+    assert shelf is not None
+    sizes = await among_others(bucket)
+    (tmp_path / "events-4").write_bytes(b"here")
+    monkeypatch.setattr(bucket_module, "LISTS_MAX", 2)
+
+    assert shelf.place == f"{tmp_path} or s3://cold/ledger"
+    # What the last place was not asked for yet is not missing.
+    assert await sizes_at(shelf, sizes) == {"events-4": 4, "events-0": 0, "events-1": 1}
+    assert await shelf.get("events-4") == b"here"
+    assert await shelf.get("events-2") == b".."
+    with pytest.raises(FileMissing, match=f"gone is not at {re.escape(shelf.place)}"):
+        await shelf.get("gone")
+    assert await sizes_at(shelf, ["gone"]) == {"gone": Unreadable.GONE}
+
+
+async def test_of_a_place_that_cannot_be_reached_nobody_says_that_a_file_is_missing(
+    tmp_path: Path,
+) -> None:
+    unmounted = tmp_path / "unmounted"
+    shelf = open_to_read([str(unmounted), str(tmp_path)])
+    assert shelf is not None
+    (tmp_path / "there").write_bytes(b"1")
+
+    assert await shelf.get("there") == b"1"
+    with pytest.raises(ArchiveFailed, match=str(unmounted)) as told:
+        await shelf.get("gone")
+    assert not isinstance(told.value, FileMissing)
+    with pytest.raises(ArchiveFailed, match=f"{unmounted}/ cannot be looked at"):
+        await sizes_at(shelf, ["there"])
 
 
 async def test_a_bucket_that_lists_nothing_to_us_says_why(bucket: Bucket) -> None:
@@ -273,7 +370,7 @@ async def test_a_url_that_is_none_is_told_when_something_is_kept() -> None:
 async def test_without_the_extra_a_bucket_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shelf_module, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(bucket_module, "PACKAGE", "no_such_package")
 
     with pytest.raises(ArchiveFailed, match=r"meterline\[sidecar,archive\]"):
         await open_shelf("s3://cold").get("name")

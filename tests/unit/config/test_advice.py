@@ -41,6 +41,12 @@ def test_a_sound_configuration_gets_no_advice(tmp_path: Path) -> None:
     [
         ('[archive]\nurl = "s3://bucket/path"\n', "obstore", "archive"),
         (
+            '[sidecar]\nrole = "centre"\n[archive]\nedges = ["gs://bucket/path"]\n'
+            '[centre]\nlisten = "127.0.0.1:8271"\ntls_certificate = "c.pem"\ntls_key = "k.pem"\n',
+            "obstore",
+            "archive",
+        ),
+        (
             '[sidecar]\nrole = "centre"\ndatabase = "postgresql://m@db/meterline"\n'
             '[centre]\nlisten = "127.0.0.1:8271"\ntls_certificate = "c.pem"\ntls_key = "k.pem"\n',
             "asyncpg",

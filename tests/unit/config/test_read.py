@@ -901,6 +901,34 @@ def test_a_bucket_is_no_path(tmp_path: Path) -> None:
     assert config.archive.url == "s3://cold/ledger"
 
 
+def test_a_centre_reads_files_of_edges_where_it_says_or_at_its_own_place(
+    tmp_path: Path,
+) -> None:
+    centre = (
+        '[sidecar]\nrole = "centre"\n[centre]\nlisten = "127.0.0.1:8271"\n'
+        'tls_certificate = "c.pem"\ntls_key = "k.pem"\n[archive]\n'
+    )
+
+    def places(keys: str) -> tuple[str, ...]:
+        return read(tmp_path, centre + keys).archive.of_edges
+
+    assert places("") == ()
+    assert places('url = "cold"') == (str(tmp_path / "cold"),)
+    assert places('url = "cold"\nedges = []') == ()
+    assert places('edges = ["theirs", "s3://cold/edges"]') == (
+        str(tmp_path / "theirs"),
+        "s3://cold/edges",
+    )
+    with pytest.raises(ConfigError, match=r"archive.edges\[0\].* is no bucket"):
+        places('edges = ["ftp://cold"]')
+
+
+def test_where_files_of_edges_lie_only_a_centre_says(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, '[archive]\nurl = "cold"\nedges = ["theirs"]')
+
+    assert "archive.edges: is a centre's; this sidecar has role" in told
+
+
 @pytest.mark.parametrize(
     "url",
     ["file:///srv/cold", "memory:///", "s4://cold", "s3://", "http://k:pw@cold/x"],

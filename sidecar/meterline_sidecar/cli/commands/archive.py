@@ -13,11 +13,11 @@ from meterline_sidecar.cli.output import StepsAside, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.daemon.assemble_archive import open_archived
 from meterline_sidecar.ledger.archive_check import look_at_archive
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.edge_files_check import look_at_edge_files
 from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.ledger.shelves import open_archived
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_reader
 from meterline_sidecar.web.answers.archive import Archive, ArchiveFile, ArchiveStep
@@ -51,6 +51,10 @@ def list_files(config_path: Path | None, url: str | None, is_json: bool) -> None
         return
     if of_edges:
         show(_table_of(of_edges))
+        if last.edges_place is None:
+            click.echo("this centre reads no files of edges (archive.edges is empty)")
+        elif last.edges_place != last.place:
+            click.echo(f"files of edges are read at {last.edges_place}")
     table = Table("file", ">events", ">bytes", "from", "to", "moved")
     for file in files:
         table.add(
@@ -168,6 +172,11 @@ def verify(config_path: Path | None, is_json: bool) -> None:
             f" {n_of(report.edge_files, 'file')} of edges:"
             f" {'as they were written' if report.is_sound else 'NOT all as written'}"
         )
+        if report.edge_files_unread:
+            click.echo(
+                f"{n_of(report.edge_files_unread, 'file')} of edges not read: nobody"
+                " says where they lie (archive.edges)"
+            )
     if not report.is_sound:
         sys.exit(EXIT_FOUND)
 
@@ -178,7 +187,7 @@ async def _verify(config: Config) -> Report:
     try:
         key = ChainFiles(config.sidecar.database).key(has_batches=True)
         async with reader.reading() as tx:
-            archived, show = open_archived(config, key), StepsAside().show
+            archived, show = open_archived(config.archive, key), StepsAside().show
             await look_at_archive(tx, key, report, show, archived)
             await look_at_edge_files(tx, report, show, archived)
     finally:

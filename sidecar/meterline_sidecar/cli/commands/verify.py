@@ -13,7 +13,6 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, StepsAside, quantity, show_json
 from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.daemon.assemble_archive import open_archived
 from meterline_sidecar.errors import DiskFull
 from meterline_sidecar.files import LedgerLock
 from meterline_sidecar.ledger.archived import Archived
@@ -21,6 +20,7 @@ from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
 from meterline_sidecar.ledger.progress_mark import ProgressMark
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.ledger.runs import NoScratchRoom
+from meterline_sidecar.ledger.shelves import open_archived
 from meterline_sidecar.ledger.verify import ALARM, verify
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
@@ -109,13 +109,13 @@ async def _verify(
             head=head,
             progress=steps.show,
             mark=mark,
-            archived=open_archived(config, key) if reads_archive else None,
+            archived=open_archived(config.archive, key) if reads_archive else None,
             apart=config.ledger if isinstance(config.ledger, Path) else None,
         )
         if damaged is not None:
             report.add(damaged)
         if has_invoices:
-            archived = open_archived(config, key) if reads_archive else None
+            archived = open_archived(config.archive, key) if reads_archive else None
             await _compute_invoices(reader, key, archived, report, steps)
         async with reader.reading() as tx:
             alarm = await facts.get_fact(tx, ALARM)

@@ -128,6 +128,14 @@ async def file_named(tx: Tx, edge_id: int, file: str) -> EdgeFile | None:
     return None if row is None else _file(row)
 
 
+async def is_of_an_edge(tx: Tx, file: str) -> bool:
+    """Say whether an edge of this centre told of a file."""
+    row = await tx.fetch_one(
+        "SELECT 1 FROM edge_files WHERE edge_id <> ? AND file = ? LIMIT 1", (OWN, file)
+    )
+    return row is not None
+
+
 async def file_behind(tx: Tx, edge_id: int, batch_id: int) -> EdgeFile | None:
     """Return the one of an edge's that begins behind a batch, as last written."""
     row = await tx.fetch_one(
@@ -181,12 +189,12 @@ async def files_of(tx: Tx, edge_id: int) -> list[EdgeFile]:
     return [_file(row) for row in rows]
 
 
-async def kept(tx: Tx, *, limit: int) -> list[Kept]:
-    """Return those of all edges, the newest first."""
+async def kept(tx: Tx, *, is_own: bool, limit: int) -> list[Kept]:
+    """Return the ledger's own, or those of all edges, the newest first."""
     rows = await tx.fetch_all(
         "SELECT f.file, f.file_bytes, f.events FROM edge_files f"  # noqa: S608 - our own words
-        f" WHERE{IS_NEWEST} ORDER BY f.id DESC LIMIT ?",
-        (limit,),
+        f" WHERE (f.edge_id = ?) = ? AND{IS_NEWEST} ORDER BY f.id DESC LIMIT ?",
+        (OWN, is_own, limit),
     )
     return [Kept(*row) for row in rows]
 

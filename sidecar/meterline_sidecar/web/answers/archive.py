@@ -43,6 +43,8 @@ class Archive(msgspec.Struct, frozen=True, kw_only=True):
     """Why a file cannot be written."""
     edge_files: int = 0
     """How many files of edges are noted; at an edge, its own."""
+    edges_place: str | None = None
+    """Where this centre reads the files of its edges; ``null``: nowhere."""
     unreadable: str | None = None
     """Which files are not where they were put, as it was found last."""
 

@@ -45,7 +45,7 @@ async def read_archive(parts: Parts, query: ArchiveQuery) -> Archive:
         files_of_edges = await edge_files.sums(tx)
     archive, retention = parts.archive, parts.config.retention.events
     filing = None if parts.forwarder is None else parts.forwarder.filing
-    shelf = archive.archived.shelf
+    shelf, of_edges = archive.archived.shelf, archive.archived.of_edges
     return Archive(
         place=None if shelf is None else shelf.place,
         retention=None if retention is None else str(retention),
@@ -57,6 +57,7 @@ async def read_archive(parts: Parts, query: ArchiveQuery) -> Archive:
         waits=archive.waits,
         trouble=archive.trouble or (None if filing is None else filing.files.trouble),
         edge_files=sum(one.files for one in files_of_edges.values()),
+        edges_place=None if of_edges is None else of_edges.place,
         unreadable=parts.archive_watch.trouble,
     )
 
