@@ -13,13 +13,14 @@ from msgspec.structs import replace
 
 from meterline_sidecar.billing.compared import Consequences, Side, compared
 from meterline_sidecar.billing.drafts import Billing
+from meterline_sidecar.errors import EventsArchived
 from meterline_sidecar.meters import AGGREGATIONS, Total, Totals, merge
 from meterline_sidecar.store.edge import event_log, windows
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.store.edge.fact_columns import of_events
-from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.edge.usage import EventFacts, ReadEvents
 from meterline_sidecar.store.owned import Payers, read_payers
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.store.terms import NEVER_MS
@@ -210,12 +211,20 @@ def _facts(
 
 
 async def of_correction(
-    database: Readable, terms: Terms, what: Supposed, *, now_ms: int
+    database: Readable,
+    terms: Terms,
+    what: Supposed,
+    *,
+    read_events: ReadEvents,
+    now_ms: int,
 ) -> Consequences:
     """Return what a correction would do to money.
 
+    Args:
+        read_events: reads events of the same windows where some left the ledger.
+
     Raises:
-        EventsArchived: events of the same windows left the ledger.
+        ArchiveFailed: as ``read_events``.
     """
     async with database.reading() as tx:
         served = await newest_generation(tx)
@@ -240,17 +249,18 @@ async def of_correction(
             )
 
         places = what.places | new_folder().each.places(of_events(added))
-        recounted = await recount(
-            tx,
-            Recounting(
-                new_folder,
-                places,
-                what.changed,
-                up_to_event=served.cursor,
-                added=added,
-                all_up_to=what.all_up_to,
-            ),
+        recounting = Recounting(
+            new_folder,
+            places,
+            what.changed,
+            up_to_event=served.cursor,
+            added=added,
+            all_up_to=what.all_up_to,
         )
+        try:
+            recounted = await recount(tx, recounting)
+        except EventsArchived:
+            recounted = await recount(tx, recounting._replace(read_events=read_events))
     corrected = Corrected(places, recounted, payers)
     return await compared(
         database,

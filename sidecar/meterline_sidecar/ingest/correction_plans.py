@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from meterline.events import UNCOUNTED
 from meterline.usage_event import UsageEvent
 from meterline_pricing.errors import unknown
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.errors import EventsArchived, MeterlineError
 from meterline_sidecar.ingest.amended import Changes, NotAmendable, amended
 from meterline_sidecar.ingest.decode import EVER, to_row
+from meterline_sidecar.store.edge import archive, event_log
 from meterline_sidecar.store.edge import corrections as store
-from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.event_log import Filter
 from meterline_sidecar.store.edge.events import EventRow
@@ -67,7 +68,7 @@ class Plan(NamedTuple):
     changed: Mapping[int, bool]
     """Whether each is void by it, in order of the events."""
     times_ms: tuple[int, ...] = ()
-    """When the first and the last of these events happened, if there are any."""
+    """When these events happened, the first and the last of them in any case."""
     added: Sequence[EventRow] = ()
     """Events to be stored with it."""
     places: frozenset[Place] = frozenset()
@@ -75,6 +76,13 @@ class Plan(NamedTuple):
     reverts: int | None = None
     all_up_to: int = 0
     """Up to this event nothing else counts in these windows."""
+
+    @property
+    def hours(self) -> frozenset[int]:
+        """When the hours begin in which usage changes, UTC ms."""
+        times = [*self.times_ms, *(event.time_ms for event in self.added)]
+        times += [place.window_ms for place in self.places]
+        return frozenset(time_ms // HOUR_MS * HOUR_MS for time_ms in times)
 
 
 async def void(database: Readable, search: Search) -> Plan:
@@ -240,6 +248,7 @@ async def _found(database: Readable, search: Search) -> _Meant:
             async for facts in _named(tx, search.event_ids, last_id=last_id):
                 await found.add(facts)
             return found
+        await _check_all_here(tx, search)
         after: int | None = 0
         while after is not None:
             page = await store.find_facts(
@@ -262,6 +271,20 @@ async def _found(database: Readable, search: Search) -> _Meant:
         if await _is_of_all(tx, search):
             found.all_up_to = last_id
     return found
+
+
+async def _check_all_here(tx: Tx, search: Search) -> None:
+    """Make sure that a search finds all that happened in its time.
+
+    Raises:
+        EventsArchived: some of it left the ledger.
+    """
+    for file in await archive.files_of_span(tx, search.start, search.end, limit=1):
+        raise EventsArchived(
+            f"events of this time left the ledger for {file.file}; `meterline archive"
+            f" restore {file.file}` brings them back, with all that is newer; or name"
+            " events by their ids"
+        )
 
 
 async def _is_of_all(tx: Tx, search: Search) -> bool:

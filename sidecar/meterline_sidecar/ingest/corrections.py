@@ -96,6 +96,8 @@ class Corrections:
         Raises:
             CorrectionRefused: its key is that of another one, or the events have been
                 corrected by somebody else since it was planned.
+            ArchiveFailed: events of the same hours left the ledger for a file that
+                cannot be read.
             RetryLater: it cannot be stored now.
         """
         async with self._making:
@@ -103,6 +105,7 @@ class Corrections:
             if known is not None:
                 return known
             await self._check_unchanged(plan)
+            await self._aggregator.check_readable(plan.hours)
             event_id = await self._store(plan, asked)
         await self._aggregator.run(beside=False)
         async with self._database.reading() as tx:

@@ -86,6 +86,7 @@ class Late:
             NoSuchLateUsage: there is none of this id.
             AlreadyDecided: it is accepted already.
             CorrectionRefused, EventsArchived: as ``correction_plans.revert``.
+            ArchiveFailed: as ``Corrections.make``.
         """
         async with self._database.reading() as tx:
             await _undecided(tx, late_id, may_be_rejected=True)
@@ -131,7 +132,11 @@ class Late:
             if await store.has_come_since(tx, after):
                 late = await _late_events(tx, reporting, after, served)
         for (customer, period), events in late.items():
-            plan = Plan("late", {event.id: True for event in events})
+            plan = Plan(
+                "late",
+                {event.id: True for event in events},
+                tuple(event.time_ms for event in events),
+            )
             query = msgspec.json.encode({"customer": customer, "period": period})
             why = f"came when {period} was final"
             await self._corrections.make(plan, Asked(BY_ITSELF, why, query.decode()))

@@ -8,7 +8,7 @@ up with it.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 from typing import Final, Protocol
 
@@ -18,6 +18,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import EventsArchived, MeterlineError
 from meterline_sidecar.properties import VALUES_MAX
 from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import archive
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge import values as value_store
@@ -213,6 +214,22 @@ class Aggregator:
         async with self._database.reading() as tx:
             return await audit.last_event_id(tx) - (await counted(tx)).up_to_event
 
+    async def check_readable(self, hours: Collection[int]) -> None:
+        """Make sure that whatever left the ledger of some hours can be read.
+
+        A correction of them counts it again, and all that comes later would wait.
+
+        Args:
+            hours: when they begin, UTC ms.
+
+        Raises:
+            ArchiveFailed, EventsArchived: it cannot; the text names the file.
+        """
+        async with self._database.reading() as tx:
+            for file in await archive.files_of_hours(tx, hours):
+                before_id = file.first_event_id - 1
+                await self._read_events(tx, before_id, skip_flags=0, limit=1)
+
     async def _count(self, *, beside: bool) -> Step | None:
         """Count a step of the generation that is read, or of the one beside it.
 
@@ -273,7 +290,11 @@ class Aggregator:
 
     async def _correct(self, step: Step, correction: CorrectionRow) -> bool:
         """Store what a correction comes to, unless anything changes meanwhile."""
-        comes_to = await work_out(self._database, step, correction, self._endpoints)
+        what = (self._database, step, correction, self._endpoints)
+        try:
+            comes_to = await work_out(*what)
+        except EventsArchived:
+            comes_to = await work_out(*what, read_events=self._read_events)
         parts = comes_to.parts or [{}]
         for part in parts:
             write = partial(

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from meterline.events import UNCOUNTED
 from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.store.edge import archive, windows
 from meterline_sidecar.store.edge import corrections as store
-from meterline_sidecar.store.edge import windows
-from meterline_sidecar.store.edge.begin import check_here
+from meterline_sidecar.store.edge.begin import begin, check_here
 from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.corrections import Mark
 from meterline_sidecar.store.edge.event_log import SCAN_EVENTS_MAX
@@ -153,7 +153,10 @@ async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[FactColumns]:
     subjects = sorted({subject_id for subject_id, _ in wanted})
     hours = sorted({start // HOUR_MS * HOUR_MS for start in starts})
     changed = sorted(what.changed)
-    for first, last in await windows.id_ranges(tx, hours):
+    ranges = await windows.id_ranges(tx, hours)
+    if what.read_events is not None:
+        ranges = await _narrowed(tx, ranges, hours)
+    for first, last in ranges:
         if what.read_events is None:
             await check_here(tx, first - 1)
         after, end = max(first - 1, what.all_up_to), min(last, what.up_to_event)
@@ -191,6 +194,24 @@ async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[FactColumns]:
             for start in range(0, len(kept["id"]), FOLDED):
                 yield part_of(kept, slice(start, start + FOLDED))
             after = upper
+
+
+async def _narrowed(
+    tx: Tx, ranges: Sequence[tuple[int, int]], hours: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return ranges of ids without files of the archive that have nothing of some hours.
+
+    A single event that came late makes the range of its hour reach from there to itself.
+    """
+    files = await archive.files_of_hours(tx, hours)
+    here = (await begin(tx)).event_id + 1
+    spans = [(file.first_event_id, file.last_event_id) for file in files]
+    return [
+        (max(first, start), min(last, end))
+        for first, last in ranges
+        for start, end in (*spans, (here, last))
+        if start <= last and end >= first
+    ]
 
 
 async def _void(

@@ -109,11 +109,22 @@ def in_parts(
 
 
 async def work_out(
-    database: Database, step: Step, correction: CorrectionRow, endpoints: Endpoints
+    database: Database,
+    step: Step,
+    correction: CorrectionRow,
+    endpoints: Endpoints,
+    *,
+    read_events: ReadEvents | None = None,
 ) -> WorkedOut:
     """Return what usage comes to with a correction, while nobody else counts.
 
     Nothing of it is kept meanwhile: who is killed works it out again.
+
+    Args:
+        read_events: as ``Recounting`` has it.
+
+    Raises:
+        EventsArchived: as ``corrected``.
     """
     async with database.reading() as tx:
         cuts = await store.cuts_between(tx, 0, NEVER_MS)
@@ -127,7 +138,13 @@ async def work_out(
                 generation=step.before.id,
             )
 
-        found = await corrected(tx, correction, new_folder, after_id=step.span.after_id)
+        found = await corrected(
+            tx,
+            correction,
+            new_folder,
+            after_id=step.span.after_id,
+            read_events=read_events,
+        )
     async with database.transaction() as tx:
         groups = await store.intern_groups(tx, {place.labels for place in found.deltas})
     parts = in_parts(found.deltas, groups)

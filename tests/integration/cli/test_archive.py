@@ -74,6 +74,33 @@ def codes(sidecar: SidecarProcess) -> set[str]:
     return {problem["code"] for problem in sidecar.get("/status")["problems"]}
 
 
+def test_late_usage_of_an_hour_whose_events_left_is_held_back_and_counting_goes_on(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "archive").mkdir()
+    reports = METERLINE.replace(
+        'aggregation = "count"', 'aggregation = "count"\nlate = "report"'
+    )
+    with SidecarProcess(
+        tmp_path, meterline=reports + ARCHIVE, clock="2026-11-06T12:00:05Z"
+    ) as sidecar:
+        fill(sidecar)
+        run(sidecar, "invoice", "acme", "--period", "2026-11", "--finalize")
+        assert "30 events moved" in run(sidecar, "archive", "run")
+
+        asyncio.run(ship(sidecar.socket, event(), producer="c" * 32))
+        until(lambda: sidecar.get("/v1/late")["late"])
+        until(lambda: not sidecar.get("/status")["aggregation"]["behind_events"])
+        assert "job_failing" not in codes(sidecar)
+
+        (late,) = sidecar.get("/v1/late")["late"]
+        assert (late["period"], late["events"]) == ("2026-11", 1)
+        run(sidecar, "late", "accept", str(late["late"]), "--reason", "agreed")
+        explained = sidecar.get(f"{INVOICE}/explain", period="2026-11")
+        assert explained["lines"][0]["quantity"] == "30"
+        assert "as they were written" in run(sidecar, "verify", "--invoices")
+
+
 def test_old_events_leave_a_ledger_that_runs_and_come_back(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     with SidecarProcess(

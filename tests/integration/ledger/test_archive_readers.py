@@ -271,7 +271,13 @@ async def test_what_left_is_not_corrected_and_its_file_is_named(
             EventsArchived, match=f"meterline archive restore {file.file}`"
         ):
             await plans.void(sidecar.database, Search(ids))
-    # Nor what is here, where others of the same window are not.
+    # Nor what a search would find but a part of.
+    for span in ((NOON_MS - HOUR_MS, NOON_MS + HOUR_MS), (0, LATER_MS)):
+        with pytest.raises(EventsArchived, match=f"archive restore {file.file}`"):
+            await plans.void(sidecar.database, Search(start=span[0], end=span[1]))
+    since = Search(start=file.beyond_ms, end=LATER_MS + 1)
+    assert (await plans.void(sidecar.database, since)).changed
+    # Nor what a correction that is taken back is about.
     with pytest.raises(EventsArchived, match=f"meterline archive restore {file.file}`"):
         await plans.revert(sidecar.database, 1)
     assert (await verified_with(path, tmp_path / "away")).findings == []

@@ -31,6 +31,7 @@ from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.packing import Packer
+from meterline_sidecar.ledger.shelf import DirectoryShelf
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import corrections as store
 from meterline_sidecar.store.edge import event_log
@@ -103,12 +104,22 @@ class Corrected:
     key: bytes
 
     @classmethod
-    async def of(cls, sidecar: Sidecar, events: Iterable[UsageEvent]) -> "Corrected":
+    async def of(
+        cls,
+        sidecar: Sidecar,
+        events: Iterable[UsageEvent],
+        *,
+        folder: Path | None = None,
+    ) -> "Corrected":
+        """Return one that counts these; ``folder`` is for events that leave it."""
         database, clock = sidecar.database, sidecar.clock
         terms = claim(terms_of(*METERS), "acme", "acct_*")
         key = ChainFiles(database.path).key(has_batches=False)
         await keep(database, terms, key=key)
-        aggregator = Aggregator(database, terms, clock=clock)
+        shelf = None if folder is None else DirectoryShelf(folder)
+        aggregator = Aggregator(
+            database, terms, clock=clock, read_events=Archived(shelf, key).events_after
+        )
         await aggregator.start()
         async with Connection(sidecar.socket) as app:
             await app.hello()

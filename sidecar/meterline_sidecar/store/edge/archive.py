@@ -1,8 +1,10 @@
 """SQL for the archive: what leaves the ledger, what comes back, and the log of both."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
+from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge import packed
 from meterline_sidecar.store.edge.begin import IS_AWAY, begin
@@ -171,6 +173,23 @@ async def files_of_span(tx: Tx, start: int, end: int, *, limit: int) -> list[New
         (end, start, limit),
     )
     return [_move(row).what for row in rows]
+
+
+async def files_of_hours(tx: Tx, hours: Collection[int]) -> list[NewMove]:
+    """Return all files that may have counted events of some hours.
+
+    Args:
+        hours: when they begin, UTC ms.
+    """
+    wanted = sorted(hours)
+    if not wanted:
+        return []
+    files = await files_of_span(tx, wanted[0], wanted[-1] + HOUR_MS, limit=1 << 62)
+    return [
+        file
+        for file in files
+        if wanted[bisect_left(wanted, file.beyond_ms) - 1] + HOUR_MS > file.first_ms
+    ]
 
 
 async def sums(tx: Tx) -> Sums:

@@ -275,6 +275,7 @@ async def _answer(
             parts.database,
             parts.terms.terms,
             Supposed(plan.changed, plan.places, plan.added, plan.all_up_to),
+            read_events=parts.archive.archived.events_after,
             now_ms=parts.clock.now_ms(),
         )
         money = shown_money(found)
