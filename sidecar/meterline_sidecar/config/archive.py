@@ -12,8 +12,7 @@ from msgspec import Meta
 from meterline_pricing.toml.source import TEXT, Kind, Unfit
 
 DAYS_MIN: Final = 31  # a period is at most as long, and is not final on its last day
-COUNT_MAX: Final = 1_200
-FORM: Final = re.compile(r"([1-9]\d{0,3}) (day|month|year)s?")
+FORM: Final = re.compile(r"([1-9]\d{0,4}) (day|month|year)s?")
 
 BUCKETS: Final = frozenset(
     ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "https")
@@ -23,6 +22,8 @@ BUCKETS: Final = frozenset(
 
 Unit = Literal["day", "month", "year"]
 UNITS: Final[Mapping[str, Unit]] = {unit: unit for unit in get_args(Unit)}
+COUNT_MAX: Final[Mapping[Unit, int]] = {"day": 36_524, "month": 1_200, "year": 100}
+"""100 years each."""
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -56,7 +57,7 @@ def _retention(value: object) -> Retention:
         raise Unfit
     count = int(found[1])
     unit: Unit = UNITS[found[2]]
-    if count > COUNT_MAX or (unit == "year" and count > COUNT_MAX // 12):
+    if count > COUNT_MAX[unit]:
         raise Unfit("is more than 100 years; without the key, events stay for ever")
     if unit == "day" and count < DAYS_MIN:
         raise Unfit(f"events stay for at least {DAYS_MIN} days")

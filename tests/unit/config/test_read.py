@@ -863,6 +863,9 @@ def test_of_very_many_unknown_names_the_first_come_with_what_is_near(
         ("9 months", "2026-02-28"),
         ("1 year", "2025-11-30"),
         ("31 days", "2026-10-30"),
+        ("1201 days", "2023-08-17"),
+        ("36524 days", "1926-12-01"),
+        ("1200 months", "1926-11-30"),
     ],
 )
 def test_a_retention_is_counted_back_from_the_day(
@@ -883,6 +886,8 @@ def test_a_retention_is_counted_back_from_the_day(
     [
         ('"30 days"', "events stay for at least 31 days"),
         ('"101 years"', "is more than 100 years"),
+        ('"1201 months"', "is more than 100 years"),
+        ('"36525 days"', "is more than 100 years"),
         ('"soon"', 'expected a time such as "13 months"'),
         ('"13 months"', "events that leave the ledger need a place: set archive.url"),
     ],
