@@ -1,6 +1,5 @@
 """Files of the archive in a bucket of an object store."""
 
-import asyncio
 import contextlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +15,7 @@ from meterline_sidecar.ledger.shelf import (
     FileMissing,
     Sizes,
     Unreadable,
-    in_thread,
+    done_in_thread,
 )
 
 PACKAGE: Final = "obstore"
@@ -82,9 +81,7 @@ class BucketShelf:
     ) -> Any:
         self._check_package()
         try:
-            return await asyncio.wrap_future(
-                in_thread(lambda: ask(_InBucket(self._url, name)))
-            )
+            return await done_in_thread(lambda: ask(_InBucket(self._url, name)))
         except _errors() as error:
             is_gone = isinstance(error, FileNotFoundError)
             raise (FileMissing if is_gone else ArchiveFailed)(

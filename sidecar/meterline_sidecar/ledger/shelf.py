@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Final, Protocol, TypeVar
@@ -122,8 +123,8 @@ class DirectoryShelf:
     async def put(self, name: str, content: bytes) -> None:
         """Write a file; it survives a power loss once this returns."""
         try:
-            await asyncio.to_thread(
-                replace_file, self._folder / name, content, durably=True
+            await done_in_thread(
+                partial(replace_file, self._folder / name, content, durably=True)
             )
         except OSError as error:
             raise ArchiveFailed(
@@ -133,8 +134,8 @@ class DirectoryShelf:
     async def get(self, name: str) -> bytes:
         """Read a file."""
         try:
-            return await asyncio.to_thread(
-                read_small_file, self._folder / name, bytes_max=FILE_BYTES_MAX
+            return await done_in_thread(
+                partial(read_small_file, self._folder / name, bytes_max=FILE_BYTES_MAX)
             )
         except OSError as error:
             is_gone = isinstance(error, FileNotFoundError) and self._folder.is_dir()
@@ -147,7 +148,7 @@ class DirectoryShelf:
         path = self._folder / name
         try:
             for one in (path, self._folder):
-                await asyncio.to_thread(sync, one)
+                await done_in_thread(partial(sync, one))
         except OSError as error:
             raise ArchiveFailed(
                 f"{path} cannot be put on disk: {error.strerror}"
@@ -163,7 +164,7 @@ class DirectoryShelf:
             sync(self._folder)
 
         try:
-            await asyncio.to_thread(delete)
+            await done_in_thread(delete)
         except OSError as error:
             raise ArchiveFailed(
                 f"{path} cannot be deleted: {error.strerror}"
@@ -210,3 +211,8 @@ def in_thread(ask: Callable[[], T]) -> Future[T]:
 
     Thread(target=run, name="archive", daemon=True).start()
     return answer
+
+
+async def done_in_thread(work: Callable[[], T]) -> T:
+    """Return what a call comes to, as ``in_thread`` makes it."""
+    return await asyncio.wrap_future(in_thread(work))

@@ -225,6 +225,44 @@ def test_a_bucket_that_does_not_answer_holds_up_no_end(bucket: Bucket) -> None:
     assert process.returncode == 0
 
 
+WAITING_FOR_A_DISK: Final = """
+import asyncio, sys, threading
+from pathlib import Path
+from meterline_sidecar.ledger import shelf
+def wait(*_, **__):
+    print("asked", flush=True)
+    threading.Event().wait()
+shelf.replace_file = shelf.read_small_file = shelf.sync = wait
+async def main():
+    of = shelf.DirectoryShelf(Path(sys.argv[1]))
+    ways = {"put": lambda: of.put("name", b""), "get": lambda: of.get("name"),
+            "sync": lambda: of.sync("name"), "delete": lambda: of.delete("name")}
+    asking = asyncio.create_task(ways[sys.argv[2]]())
+    await asyncio.to_thread(input)
+    asking.cancel()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", ["put", "get", "sync", "delete"])
+def test_a_directory_that_does_not_answer_holds_up_no_end(
+    tmp_path: Path, what: str
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING_FOR_A_DISK, str(tmp_path), what],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"asked\n"
+            process.communicate(b"\n", timeout=PATIENCE_S)
+        finally:
+            process.kill()
+
+    assert process.returncode == 0
+
+
 async def test_what_is_not_in_a_bucket_is_told(bucket: Bucket) -> None:
     with pytest.raises(ArchiveFailed, match="gone cannot be read at s3://cold"):
         await open_shelf("s3://cold").get("gone")
