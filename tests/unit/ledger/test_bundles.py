@@ -1,15 +1,20 @@
 """What a file of the archive holds is read as it was written, whatever stands in it."""
 
 import gzip
+import re
 import tempfile
 import tracemalloc
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+import duckdb
 import pytest
 
+from meterline.events import UNCOUNTED, Flag
 from meterline_sidecar.errors import ArchiveFailed
-from meterline_sidecar.ledger import bundle_lines
+from meterline_sidecar.ledger import bundle_lines, bundle_parquet
 from meterline_sidecar.ledger.archived import LINES, PARQUET, Form, form_of
 from meterline_sidecar.ledger.bundle import Bundle, Stored
 from meterline_sidecar.ledger.chain import GENESIS, batch_mac
@@ -69,6 +74,64 @@ def test_a_file_that_was_cut_anywhere_is_none(form: Form) -> None:
     for end in range(0, len(content), max(1, len(content) // 9)):
         with pytest.raises(ArchiveFailed):
             form.decode(content[:end])
+
+
+PAGE: Final = (Path(__file__).parents[3] / "docs/archive.md").read_text("utf-8")
+
+
+def test_the_columns_are_those_that_the_page_describes() -> None:
+    _, _, rest = PAGE.partition("| column | content |")
+    table, _, _ = rest.partition("\n\n")
+    named = [
+        name
+        for row in table.splitlines()[2:]
+        for name in re.findall("`(.*?)`", row.split("|")[1])
+    ]
+
+    assert named == list(bundle_parquet.COLUMNS)
+    assert f"`flags & {UNCOUNTED} = 0`" in PAGE
+    assert f"bit {Flag.REPEATED}." in PAGE
+
+
+def test_the_query_of_the_page_adds_up_a_file(tmp_path: Path) -> None:
+    query = PAGE.partition("```sql\n")[2].partition("```")[0]
+    (first, *_) = bundle_of((1, 0)).batches
+    hour_ms = 3_600_000
+    events = [
+        EventRow(
+            seq,
+            hour_ms * hour + 59_999,
+            *(0, "acct_1", "GET", "/", 200, 1, 0, 0, flags),
+            quantities=quantities,
+        )
+        for seq, (hour, flags, quantities) in enumerate(
+            [
+                (0, 0, '{"tokens":9007199254740993}'),
+                (0, 0, '{"tokens":"0.000000000001"}'),
+                (1, 0, None),
+                (1, int(Flag.DUPLICATE), '{"tokens":7}'),
+            ],
+            1,
+        )
+    ]
+    batch = first.batch._replace(events=len(events))
+    bundle = Bundle(GENESIS, [first._replace(batch=batch, events=events)])
+    (tmp_path / "events.parquet").write_bytes(PARQUET.encode(bundle))
+
+    (found,) = query.split(";")[:1]
+    here = found.replace("/srv/meterline/archive", str(tmp_path))
+    rows = duckdb.connect().execute(here).fetchall()
+
+    one_o_clock = datetime(1970, 1, 1, 1)  # noqa: DTZ001 - as DuckDB has it, in UTC
+    assert rows == [
+        (
+            one_o_clock.replace(hour=0),
+            "acct_1",
+            2,
+            Decimal("9007199254740993.000000000001"),
+        ),
+        (one_o_clock, "acct_1", 1, None),
+    ]
 
 
 @pytest.mark.parametrize("missing", range(9))
