@@ -148,7 +148,8 @@ async def test_what_is_wrong_is_refused_and_changes_nothing(web: Web) -> None:
         (
             400,
             {"add": [{"subject": "a", "time": TIME, "quantities": {"n": "-1"}}]},
-            "Expected a number from 0 on, such as 12 or 1.25",
+            "`add[0].quantities.n` must be a whole number from 0 on or a decimal"
+            " in a text, such as \"1.25\", not '-1'",
         ),
         (404, {"customer": "acne", "period": "2026-11"}, "did you mean acme"),
         (409, {"events": [99]}, "no event 99"),

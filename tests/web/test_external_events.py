@@ -384,7 +384,7 @@ async def test_a_batch_is_a_list(web: Web) -> None:
     assert (await post(web, cloud(), BATCH)).status_code == 400
     assert await verdicts(web, [], BATCH) == []
     assert await refused(web, [cloud()], CLOUD) == (
-        "expected `object`, got `array`",
+        "must be an object, not a list",
         None,
     )
 

@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.requests import Request
 
-from meterline_sidecar.web.problems import BadRequest, in_plain_words
+from meterline_sidecar.web.misfits import misfit
+from meterline_sidecar.web.problems import BadRequest
 
 S = TypeVar("S", bound=msgspec.Struct)
 FIELDS_MAX: Final = 50
@@ -16,7 +17,6 @@ KEY: Final = "once"
 """The field with the key of a form, which was made when the form was shown."""
 Pairs = list[tuple[str, str]]
 BOUNDARY: Final = re.compile(r'multipart/form-data; *boundary="?([^";, ]{1,70})"?')
-MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 FIELD: Final = re.compile(
     r'content-disposition: *form-data; *name="([^"]*)"(?:; *filename="([^"]*)")?',
     re.IGNORECASE,
@@ -104,5 +104,5 @@ def _converted(pairs: Iterable[tuple[str, str]], kind: type[S]) -> S:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        said = MISSING.sub(r"\1 is missing", in_plain_words(str(error)))
-        raise BadRequest(said.replace("`$.", "`")) from error
+        why = misfit(given, kind, strict=False, said=error)
+        raise BadRequest(why.told("this form")) from error

@@ -21,7 +21,7 @@ STATUSES: Final = {
     "404": "Not found.",
     "409": "Not possible in the current state.",
     "413": "The body is too large.",
-    "415": "Not in a media type that is listed.",
+    "415": "Not in a media type that is listed, or compressed.",
     "421": "Unknown host name.",
     "431": "The headers are too large.",
     "429": "Too many requests; Retry-After says when to try again.",
@@ -90,6 +90,7 @@ def document(
 
 def _entry(operation: Operation) -> dict[str, Any]:
     body: dict[str, Any] = {}
+    statuses = STATUSES.keys() - ({"415"} if operation.body is None else set())
     if operation.body is not None:
         content = {"application/json": {"schema": _ref(operation.body)}}
         body["requestBody"] = {"required": True, "content": content}
@@ -106,7 +107,7 @@ def _entry(operation: Operation) -> dict[str, Any]:
                 "description": "The answer.",
                 "content": {"application/json": {"schema": _ref(operation.answer)}},
             },
-            **{status: _problem(status) for status in STATUSES if status != "415"},
+            **{status: _problem(status) for status in STATUSES if status in statuses},
         },
     }
 

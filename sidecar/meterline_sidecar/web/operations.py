@@ -4,10 +4,8 @@ Its path, its parameters (the fields of its query struct), its answer and its fi
 line of documentation make both the route and its entry in ``/openapi.json``.
 """
 
-import json
 import re
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from typing import (
     Any,
@@ -15,33 +13,30 @@ from typing import (
     Literal,
     NamedTuple,
     TypeVar,
-    get_args,
-    get_origin,
     get_type_hints,
 )
 
 import msgspec
+from msgspec.structs import fields
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from meterline_pricing.errors import unknown
 from meterline_sidecar.access.tokens import Token
+from meterline_sidecar.web.misfits import misfit
 from meterline_sidecar.web.once import answered_once, key_of
-from meterline_sidecar.web.problems import BadRequest, in_plain_words
+from meterline_sidecar.web.problems import BadRequest
+from meterline_sidecar.web.strict_json import NotReadable, read_one_json
 
 S = TypeVar("S", bound=msgspec.Struct)
 Method = Literal["GET", "POST", "PUT"]
-KINDS: Final = {"int": "a whole number", "bool": "true or false"}
 LOCAL: Final = "local"
 """Who changes something without a token."""
+SAYS_NOTHING: Final = (b"", b"{}")
+"""Bodies of clients that send one with each request."""
 _IN_PATH: Final = re.compile(r"{(\w+)}")
-# What msgspec says; "Expected `int` >= 1 - at `$.page`", for example.
-_WRONG: Final = re.compile(
-    r"(?:Expected `(?P<what>\w+)[^`]*`(?: of length)?(?: (?P<sign>[<>]=) (?P<bound>\d+))?"
-    r"(?:, got `\w+`)?|Invalid enum value '.*') - at `\$\.(?P<name>\w+)`"
-)
-_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 
 
 class Operation:
@@ -95,6 +90,9 @@ class Operation:
         query = read_query(request, self.query, path_names=self.path_names)
         if self.body is not None:
             more["body"] = await _read_body(request, self.body)
+        elif (await request.body()).strip() not in SAYS_NOTHING:
+            # What stands there would be ignored: `dry_run`, for example.
+            raise BadRequest(_no_body(self.query, self.path_names))
         answer = await self._run(request.app.state.parts, query, **more)
         return tagged(request, msgspec.json.encode(answer), "application/json")
 
@@ -143,26 +141,32 @@ def author_of(request: Request) -> str:
     return LOCAL if token is None else token.name
 
 
+def _no_body(query: type[msgspec.Struct], path_names: frozenset[str]) -> str:
+    names = [f"`{name}`" for name in query.__struct_fields__ if name not in path_names]
+    if not names:
+        return "this takes no body, and has no parameters"
+    return f"this takes no body; {', '.join(names)} can stand in the address, behind ?"
+
+
 async def _read_body(request: Request, kind: type[S]) -> S:
+    said = request.headers.get("content-encoding", "identity")
+    if said.lower() != "identity":
+        raise HTTPException(415, "send the body without Content-Encoding")
     body = await request.body()
+    if not body.strip():
+        names = ", ".join(f"`{field.name}`" for field in fields(kind) if field.required)
+        raise BadRequest(
+            f"the body is empty; send a JSON object{f' with {names}' * bool(names)}"
+        )
     try:
-        said = msgspec.json.decode(body, type=kind)
-        json.loads(body, object_pairs_hook=_each_once)
+        given = read_one_json(body)
+    except NotReadable as error:
+        raise BadRequest(str(error)) from error
+    try:
+        return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
-        why = in_plain_words(str(error)).replace("`$.", "`")
-        raise BadRequest(why) from error
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is no JSON: {error}") from error
-    return said
-
-
-def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that says something twice: nobody knows which one was meant."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        [(name, n_times)] = Counter(name for name, _ in pairs).most_common(1)
-        raise BadRequest(f"`{name}` stands in the body {n_times} times")
-    return found
+        why = misfit(given, kind, said=error)
+        raise BadRequest(why.told("the body")) from error
 
 
 def read_query(
@@ -196,38 +200,8 @@ def read_query(
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(_in_words(str(error), kind, given)) from error
-
-
-def _in_words(said: str, kind: type[msgspec.Struct], given: dict[str, str]) -> str:
-    """Return what msgspec says of a parameter in words for whoever typed it."""
-    missing = _MISSING.fullmatch(said)
-    if missing is not None:
-        return f"{missing[1]} is missing"
-    found = _WRONG.fullmatch(said)
-    if found is None:
-        return in_plain_words(said).replace("`$.", "`")
-    what, bound, sign, name = found.group("what", "bound", "sign", "name")
-    typed = f"{name}={given[name][:50]!r}"
-    if bound is not None:
-        limit = f"at {'least' if sign == '>=' else 'most'} {bound}"
-        is_text = "length" in said
-        return (
-            f"{name} has {limit} characters" if is_text else f"{typed} is not {limit}"
-        )
-    if what is None:
-        choices = _choices(kind, name)
-        return f"{typed} is none of {', '.join(choices)}"
-    return f"{typed} is not {KINDS.get(what, 'a text')}"
-
-
-def _choices(kind: type[msgspec.Struct], name: str) -> list[str]:
-    """Return what a parameter can be, of those that can be a few texts only."""
-    found = get_type_hints(kind)[name]
-    each = get_args(found) if get_origin(found) is not Literal else (found,)
-    return [
-        text for one in each if get_origin(one) is Literal for text in get_args(one)
-    ]
+        why = misfit(given, kind, strict=False, said=error)
+        raise BadRequest(why.told("the address")) from error
 
 
 def tagged(request: Request, body: bytes, media_type: str) -> Response:

@@ -1,7 +1,6 @@
 """Errors as RFC 9457 problems: what happened, and what to do, as JSON."""
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final
@@ -58,27 +57,6 @@ WHAT_NEXT: Final = {
 """What Starlette says, in words that help."""
 
 log = logging.getLogger(__name__)
-
-
-_PLAIN: Final = (
-    (re.compile("Invalid RFC3339 encoded date(?!time)"), "Expected a day: 2026-11-30"),
-    (
-        re.compile(r"Expected `str` matching regex '\^\[0-9\].*?'"),
-        "Expected a number from 0 on, such as 12 or 1.25",
-    ),
-    (
-        re.compile(r"Expected `str` of length <= (\d+)"),
-        r"Expected at most \1 characters",
-    ),
-)
-"""What msgspec says of texts that people type, and how it is said to them."""
-
-
-def in_plain_words(said: str) -> str:
-    """Return what msgspec says of a body or a form in words for whoever wrote it."""
-    for found, plain in _PLAIN:
-        said = found.sub(plain, said)
-    return said
 
 
 class BadRequest(Exception):

@@ -16,7 +16,7 @@ from meterline_sidecar.web.api.external_forms import (
     read_event,
 )
 from meterline_sidecar.web.api.external_shapes import CloudEvent, PlainEvent
-from meterline_sidecar.web.api.strict_json import NotReadable, read_json
+from meterline_sidecar.web.strict_json import NotReadable, read_json
 
 BATCH_EVENTS_MAX: Final = 1_000
 

@@ -17,7 +17,6 @@ from starlette.datastructures import Headers
 from meterline.events import NAME_CHARS_MAX, RESERVED_NAMES
 from meterline.quantities import checked_quantity, is_unicode
 from meterline.usage_event import UsageEvent
-from meterline_pricing.errors import unknown
 from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.ingest.external import NewEvent
 from meterline_sidecar.ingest.names import DEFAULT_SOURCE, Name
@@ -26,11 +25,8 @@ from meterline_sidecar.web.api.external_shapes import (
     CloudEvent,
     EventData,
     PlainEvent,
-    Properties,
-    Quantities,
 )
-from meterline_sidecar.web.api.strict_json import Twice
-from meterline_sidecar.web.problems import in_plain_words
+from meterline_sidecar.web.misfits import misfit
 
 REASON_CHARS_MAX: Final = 256
 NO_DATA: Final = EventData()
@@ -42,10 +38,6 @@ RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
-# What msgspec says: "Expected `int`, got `str` - at `$.data.status`", for example.
-_PLACE: Final = re.compile(r"(.*?)(?: - at `(?:key` in `)?\$\.?([^`]*)`)?", re.DOTALL)
-_LACKS: Final = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
 class Unreadable(Exception):
@@ -119,7 +111,8 @@ def read_event(raw: Any, sending: Sending) -> NewEvent | Refused:
     try:
         return _read_event(raw, sending)
     except msgspec.ValidationError as error:
-        reason, field = _in_words(str(error), raw, sending.form.kind)
+        why = misfit(raw, sending.form.kind, said=error)
+        reason, field = why.reason, why.field or None
     except BadField as error:
         reason, field = error.reason, error.field
     except UnicodeEncodeError:
@@ -259,45 +252,6 @@ def _unquoted(value: str) -> str:
     """Return a header without the quotes that earlier versions of CloudEvents set."""
     found = _QUOTED.fullmatch(value)
     return value if found is None else re.sub(r"\\(.)", r"\1", found[1])
-
-
-def _in_words(
-    said: str, raw: Any, kind: type[PlainEvent | CloudEvent]
-) -> tuple[str, str | None]:
-    """Return what msgspec says as a reason, and which field it is about."""
-    found = _PLACE.fullmatch(said)
-    assert found is not None
-    reason, field = found[1], found[2] or ""
-    if field.endswith("[...]"):
-        field = _which_member(raw, field.removesuffix("[...]"))
-    if f"`{Twice.__name__}`" in reason:
-        return "is given twice", field
-    if lacking := _LACKS.fullmatch(reason):
-        return "is missing", lacking[1]
-    if stray := _UNKNOWN.fullmatch(reason):
-        name = stray[1]
-        known = EventData if field else kind
-        return (
-            unknown("field", name, known.__struct_fields__),
-            f"{field}.{name}" if field else name,
-        )
-    plain = in_plain_words(reason)
-    return f"{plain[:1].lower()}{plain[1:]}", field or None
-
-
-def _which_member(raw: Any, path: str) -> str:
-    """Return the field with the name of the quantity or property that is wrong."""
-    found = raw
-    for name in path.split("."):
-        # What msgspec says holds names of others, which can look like a path.
-        found = _members(found).get(name)
-    kind = Properties if path.endswith("properties") else Quantities
-    for name, value in _members(found).items():
-        try:
-            msgspec.convert({name: value}, kind)
-        except msgspec.ValidationError:
-            return f"{path}.{name}"
-    return path
 
 
 def _broken_field(raw: Any) -> str | None:

@@ -24,7 +24,7 @@ from meterline_sidecar.web.api.external_forms import (
     read_event,
 )
 from meterline_sidecar.web.api.external_shapes import PlainEvent
-from meterline_sidecar.web.api.strict_json import NotReadable, read_json
+from meterline_sidecar.web.strict_json import NotReadable, read_json
 
 LINES_MAX: Final = 2_000
 """At once: as many events are stored in one transaction, some tens of milliseconds."""

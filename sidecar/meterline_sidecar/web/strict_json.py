@@ -1,10 +1,10 @@
 """JSON from anybody: what is strange in it is an error, and nothing in it costs much."""
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from decimal import Decimal, DecimalException
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 
 class NotReadable(ValueError):
@@ -37,6 +37,41 @@ def read_json(body: bytes) -> Any:
         # Of a number with thousands of digits, what follows is advice for us.
         why = str(error).partition(";")[0]
         raise NotReadable(f"the body is no JSON: {why}") from error
+
+
+def read_one_json(body: bytes) -> Any:
+    """Return what a JSON text says that is taken as a whole, or not at all.
+
+    Raises:
+        NotReadable: as ``read_json``; or something stands there twice, or half a letter.
+    """
+    given = read_json(body)
+    if twice := _twice_in(given):
+        raise NotReadable(f"`{twice}` stands in the body more than once")
+    try:
+        json.dumps(given, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise NotReadable("half of a surrogate pair is no Unicode") from error
+    return given
+
+
+def _twice_in(given: Any) -> str | None:
+    """Return the place of the first member that an object has twice, or ``None``."""
+    pending: deque[tuple[str, Any]] = deque([("", given)])
+    while pending:
+        place, value = pending.popleft()
+        if isinstance(value, Twice):
+            return place
+        if isinstance(value, dict):
+            members = cast("dict[str, Any]", value)
+            pending += [
+                (f"{place}.{name}" if place else name, one)
+                for name, one in members.items()
+            ]
+        elif isinstance(value, list):
+            items = cast("Sequence[Any]", value)
+            pending += [(f"{place}[{i}]", one) for i, one in enumerate(items)]
+    return None
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
