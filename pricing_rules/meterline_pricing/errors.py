@@ -133,5 +133,6 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
         )
         choices = ", ".join(likest[:CHOICES_SHOWN])
         return f"unknown {what} `{name}`; the nearest of {len(known)} are: {choices}"
-    choices = ", ".join(known) if known else "none"
-    return f"unknown {what} `{name}`; known are: {choices}"
+    if not known:
+        return f"unknown {what} `{name}`; there are none"
+    return f"unknown {what} `{name}`; known are: {', '.join(known)}"

@@ -331,6 +331,7 @@ async def test_a_body_that_cannot_be_read_is_an_error_that_says_why(web: Web) ->
         (b'{"a": NaN}', "NaN"),
         (b"[-Infinity]", "Infinity"),
         (b"[" * 200_000, "nested too deeply"),
+        (b'{"a": ]', "the body is no JSON: line 1, column 7: expecting value"),
         (b'{"a":' * 150_000, "nested too deeply"),
         (b'{"id":' + b"1" * 5_000 + b"}", "digits"),
         (json.dumps([plain()] * 1_001).encode(), "1,000 events"),
@@ -341,6 +342,14 @@ async def test_a_body_that_cannot_be_read_is_an_error_that_says_why(web: Web) ->
         assert response.headers["content-type"] == "application/problem+json"
 
     assert await counted(web) == 0
+
+
+async def test_what_a_cloudevent_nests_too_deeply_is_an_error(web: Web) -> None:
+    for depth in (3_000, 30_000):
+        response = await post(web, b'{"more":' * depth + b"1" + b"}" * depth, CLOUD)
+
+        assert response.status_code == 400
+        assert "nested too deeply" in response.json()["detail"]
 
 
 async def test_what_is_given_twice_is_refused_and_the_others_are_not(web: Web) -> None:

@@ -1,6 +1,7 @@
 """A wrong parameter is answered in words for whoever typed it."""
 
 import gzip
+import re
 from typing import Final
 
 import pytest
@@ -130,3 +131,36 @@ async def test_a_body_that_is_compressed_is_refused_as_such(web: Web) -> None:
 
     assert response.status_code == 415
     assert response.json()["detail"] == "send the body without Content-Encoding"
+
+
+async def test_a_path_names_every_method_that_it_takes(web: Web) -> None:
+    paths = (await web.get("/openapi.json"))["paths"]
+    for path, operations in paths.items():
+        taken = {method.upper() for method in operations}
+        taken |= {"HEAD"} if "GET" in taken else set()
+        for method in ("DELETE", "PATCH", "OPTIONS", "TRACE"):
+            answer = await web.http.request(method, re.sub(r"{\w+}", "1", path))
+
+            assert answer.status_code == 405, path
+            assert set(answer.headers["allow"].split(", ")) == taken, path
+            assert answer.json()["status"] == 405
+
+
+async def test_an_answer_that_has_not_changed_is_documented(web: Web) -> None:
+    operations = (await web.get("/openapi.json"))["paths"]["/v1/customers"]
+
+    answer = await web.http.get("/v1/customers", headers={"if-none-match": "*"})
+
+    assert answer.status_code == 304
+    assert ("304" in operations["get"]["responses"]) is True
+    assert ("304" in operations["post"]["responses"]) is False
+
+
+async def test_events_are_sent_without_parameters(web: Web) -> None:
+    answer = await web.http.post("/v1/events?dry_run=true", json={"id": "a"})
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == (
+        "this has no parameters: all of it stands in the body"
+    )
+    assert (await web.get("/status"))["events"]["ingested"] == 5

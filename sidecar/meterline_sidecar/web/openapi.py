@@ -107,6 +107,7 @@ def _entry(operation: Operation) -> dict[str, Any]:
                 "description": "The answer.",
                 "content": {"application/json": {"schema": _ref(operation.answer)}},
             },
+            **_unchanged(operation.method),
             **{status: _problem(status) for status in STATUSES if status in statuses},
         },
     }
@@ -118,6 +119,7 @@ def _described(other: Described) -> dict[str, Any]:
         answers = {"schema": _ref(other.answer), "example": other.example}
     responses: dict[str, dict[str, Any]] = {
         "200": {"description": "The answer.", "content": {}},
+        **_unchanged(other.method),
         **{status: _problem(status) for status in STATUSES},
     }
     for status in other.answered_with:
@@ -147,6 +149,12 @@ def _body(body: Body) -> dict[str, Any]:
     if body.can_be_one and body.items_max:
         return {"oneOf": [one, items]}
     return one if body.can_be_one else items
+
+
+def _unchanged(method: str) -> dict[str, Any]:
+    if method.upper() != "GET":
+        return {}
+    return {"304": {"description": "It is what `If-None-Match` names."}}
 
 
 def _problem(status: str) -> dict[str, Any]:

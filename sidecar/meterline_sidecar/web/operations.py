@@ -189,7 +189,7 @@ def read_query(
     given: dict[str, str] = dict(request.path_params)
     for name, value in request.query_params.multi_items():
         if name in given:
-            raise BadRequest(f"{name[:50]} is given more than once")
+            raise BadRequest(f"`{name[:50]}` is given more than once")
         if name not in kind.__struct_fields__:
             if is_page:
                 continue

@@ -9,6 +9,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from meterline_pricing import PricingError
 from meterline_sidecar.billing.collection import StepRefused
@@ -153,12 +154,26 @@ async def on_fatal(request: Request, error: Exception) -> Response:
     return problem(503, f"the ledger cannot be read, and the sidecar ends: {error}")
 
 
-async def on_http_exception(_request: Request, error: Exception) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answer what was refused on the way: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
     response = problem(error.status_code, WHAT_NEXT.get(error.detail, error.detail))
     response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = _allowed(request)
     return response
+
+
+def _allowed(request: Request) -> str:
+    """Return all methods of a path: Starlette names those of its first route."""
+    routes: list[Route] = request.app.routes
+    methods = {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return ", ".join(sorted(methods))
 
 
 async def on_gone(_request: Request, _error: Exception) -> Response:

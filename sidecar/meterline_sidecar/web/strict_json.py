@@ -33,10 +33,14 @@ def read_json(body: bytes) -> Any:
         return _decoder.decode(text)
     except RecursionError as error:
         raise NotReadable("the body is nested too deeply") from error
-    except ValueError as error:
-        # Of a number with thousands of digits, what follows is advice for us.
-        why = str(error).partition(";")[0]
-        raise NotReadable(f"the body is no JSON: {why}") from error
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        why = f"{error.msg[:1].lower()}{error.msg[1:]}"
+        raise NotReadable(f"the body is no JSON: {place}: {why}") from error
+    except NotReadable as error:
+        raise NotReadable(f"the body is no JSON: {error}") from error
+    except ValueError as error:  # what Python says of it is advice for us
+        raise NotReadable("a number in the body has too many digits") from error
 
 
 def read_one_json(body: bytes) -> Any:
@@ -93,7 +97,7 @@ def _number(text: str) -> float:
 
 
 def _constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise NotReadable(f"{text} is no number")
 
 
 _decoder: Final = json.JSONDecoder(

@@ -172,7 +172,7 @@ def test_a_plan_knows_the_price_of_a_meter() -> None:
     assert PRO.price_of("calls") is CALLS
     with pytest.raises(NotFound, match="unknown meter `cals`; did you mean `calls`"):
         PRO.price_of("cals")
-    with pytest.raises(NotFound, match="known are: none"):
+    with pytest.raises(NotFound, match="there are none"):
         Plan(name="empty", currency="usd").price_of("calls")
 
 

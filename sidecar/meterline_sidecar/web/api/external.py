@@ -57,6 +57,8 @@ class Intake:
         return Route(EVENTS_PATH, self._respond, methods=["POST"])
 
     async def _respond(self, request: Request) -> Response:
+        if request.query_params:
+            return problem(400, "this has no parameters: all of it stands in the body")
         chunks: list[bytes] = []
         try:
             form = form_of(request.headers)

@@ -50,7 +50,7 @@ def read_at_once(body: bytes, sending: Sending) -> tuple[Read, bool] | None:
         return None
     try:
         found = _DECODE[form.kind](body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     is_alone = not isinstance(found, list)
     events = found if isinstance(found, list) else [found]

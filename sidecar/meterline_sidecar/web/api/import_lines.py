@@ -74,7 +74,7 @@ def _read_at_once(lines: Sequence[bytes], sending: Sending) -> list[NewEvent] | 
         if len(found) != len(lines) or not said_once(found, text):
             return None
         return [new_event(event, sending) for event in found]
-    except (ValueError, BadField):
+    except (ValueError, RecursionError, BadField):
         return None
 
 
