@@ -235,9 +235,9 @@ MONEY: Final[Mapping[Code, Problem]] = {
         title="Reports wait for a customer or a meter at Stripe",
         means="a row's customer has no stripe_customer, or Stripe has no active meter"
         " of that name that counts in the same way",
-        action="add `stripe_customer` to the customer and restart, or create the meter"
-        " with `meterline stripe apply`, which says what is wrong with an existing"
-        " one; the rows then go out by themselves",
+        action="add `stripe_customer` to the customer and run `meterline reload`, or create"
+        " the meter with `meterline stripe apply`, which says what is wrong with an"
+        " existing one; the rows then go out by themselves",
     ),
     "outbox_dead": Problem(
         severity="error",

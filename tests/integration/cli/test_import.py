@@ -84,3 +84,43 @@ def test_a_file_with_a_bad_line_is_not_taken_unless_that_is_left_out(
         assert taken.returncode == 3
         assert "3 accepted, 0 stored before" in taken.stdout
         assert '"committed"' in sidecar.meterline("import", "list", "--json").stdout
+
+
+ACME = """
+[[customer]]
+id = "acme"
+subjects = ["acct_1"]
+plan = "tokens"
+from = 2025-11-01
+starts = 2025-11-01
+"""
+A_CENT_EACH = """
+[[plan]]
+name = "tokens"
+currency = "usd"
+effective = 2025-01-01
+
+[[plan.price]]
+meter = "tokens"
+model = "per_unit"
+unit_amount = "0.01"
+"""
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_example_would_change_what_its_page_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "importing.md").read_text()
+    shown = page.partition("## What it would change")[2].split("```\n")[1]
+
+    with SidecarProcess(
+        tmp_path, meterline=TOKENS + ACME, pricing=A_CENT_EACH
+    ) as sidecar:
+        for arguments in (
+            ("invoice", "acme", "--period", "2025-11", "--finalize"),
+            ("import", str(ROOT / "examples" / "import.csv"), "--stage", "march"),
+        ):
+            done = sidecar.meterline(*arguments)
+            assert done.returncode == 0, done.stderr
+        told = sidecar.meterline("import", "diff", "march").stdout
+
+    assert told == shown
