@@ -1,9 +1,13 @@
 """Whoever changes what money stands on is told of, with when and why, in order."""
 
+import json
+
+import httpx
+
 from meterline_sidecar.clock import DAY_MS
 from tests.plans import starter_each
 from tests.producer import event
-from tests.web.conftest import OpenWeb
+from tests.web.conftest import OpenWeb, Web
 
 DECEMBER_MS = 1_796_083_200_000
 
@@ -46,3 +50,57 @@ async def test_every_decision_is_there_once_in_the_order_of_the_journal(
         assert rest["next_after"] is None
         # The newest link is of the invoice's document, which its state tells of.
         assert (await web.get("/v1/audit", limit=1))["acts"] == page["acts"][:1]
+
+
+async def agreed(web: Web) -> list[tuple[str, str]]:
+    acts = (await web.get("/v1/audit"))["acts"]
+    return [(act["about"], act["what"]) for act in reversed(acts)]
+
+
+async def put(web: Web, customer: str, **body: object) -> httpx.Response:
+    done = await web.http.put(f"/v1/customers/{customer}", json=body)
+    assert done.status_code == 200, done.text
+    return done
+
+
+async def test_what_was_agreed_is_told_in_words_with_the_day_it_holds_from(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=starter_each("0.50")) as web:
+        n_files = len(await agreed(web))
+        first = {"name": "New Ltd", "plan": "starter", "subjects": ["new_*"]}
+        await put(web, "new", **first)
+        await put(web, "new", **{**first, "plan": None, "from": "2026-11-20"})
+
+        told = await agreed(web)
+
+        assert ("plan starter", "agreed: version 1, with prices for api_calls") in told
+        assert ("meter api_calls", "agreed: count") in told
+        named, given, moved = told[n_files:]
+        assert named == ("customer new", "agreed: name New Ltd; plan starter")
+        assert given[1].endswith(": subjects new_*")
+        assert moved == ("customer new", "agreed: from 2026-11-20: plan none")
+        (newest, *_) = (await web.get("/v1/audit"))["acts"]
+        assert json.loads(newest["change"]) == {"plan": None}
+
+
+async def test_the_page_shows_what_was_decided_and_leads_to_what_is_older(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=starter_each("0.50")) as web:
+        for i in range(60):
+            path = "/v1/customers/acme/credits"
+            body = {"amount": "5", "reason": f"outage <{i}>"}
+            await web.http.post(path, json=body)
+
+        newest = (await web.http.get("/audit")).text
+        href = newest.rpartition('<a href="/audit?after=')[2].partition('"')[0]
+        older = (await web.http.get(f"/audit?after={href}")).text
+
+        assert '<a href="/audit">' in (await web.http.get("/close")).text
+        for i in range(60):
+            on = [f"outage &lt;{i}&gt;" in page for page in (newest, older)]
+            assert on == [i >= 10, i < 10]
+        assert "with prices for api_calls" in older
+        assert "Older" not in older
+        assert "Nothing is older." in (await web.http.get("/audit?after=1")).text

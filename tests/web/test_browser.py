@@ -53,7 +53,7 @@ PAGES = (
     *("/", "/usage?group_by=route&range=30d", "/customers", "/customers/acme"),
     *("/customers/acme/explain", "/invoices", "/invoices/INV-0001?appendix=true"),
     *("/events", "/events/1", "/corrections", "/outbox", "/pricing", "/alerts"),
-    *("/late", "/edges", "/close", "/imports", "/erasures"),
+    *("/late", "/edges", "/close", "/audit", "/imports", "/erasures"),
     "/nowhere",
 )
 

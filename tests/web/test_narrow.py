@@ -127,7 +127,15 @@ def pages(live: LiveSidecar) -> list[str]:
     portal = made.stdout.strip().removeprefix(live.url)
     return [
         *("/", "/usage?group_by=route&range=30d", f"/usage?customer={ids()[0]}"),
-        *("/customers", "/close", "/pricing", "/outbox", "/events", "/events/1"),
+        *(
+            "/customers",
+            "/close",
+            "/audit",
+            "/pricing",
+            "/outbox",
+            "/events",
+            "/events/1",
+        ),
         *("/invoices", "/alerts", "/late", "/corrections", "/imports", "/erasures"),
         *("/invoices/INV-0001", "/invoices/INV-0002?appendix=true", "/edges"),
         *("/invoices/CN-0001", "/invoices/CN-0002", "/invoices/INV-0003"),

@@ -15,8 +15,11 @@ from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.edge import imports
 from meterline_sidecar.store.journal import Link
 from meterline_sidecar.store.port import Row, Tx
+from meterline_sidecar.terms.change import decode
+from meterline_sidecar.terms.words import worded
 
 BY_ITSELF: Final = "schedule"
+TERMS: Final = "terms"
 STATES: Final = "invoice_states"
 PAYMENTS: Final = "payments"
 OF_INVOICES: Final = (STATES, PAYMENTS)
@@ -37,11 +40,14 @@ class Act(NamedTuple):
     """What it is about: ``customer acme``, ``plan basic``."""
     what: str
     reason: str
+    change: str = ""
+    """All that a change of terms says, in JSON."""
 
 
 def _term(row: Row) -> tuple[int, str, str, str, str]:
-    _id, kind, name, change, _from_ms, learned_ms, _source, author, reason, *_ = row
-    return learned_ms, author, f"{kind} {name}", f"agreed: {change}", reason
+    _id, kind, name, change, from_ms, learned_ms, _source, author, reason, *_ = row
+    what = f"agreed: {worded(decode(kind, change), from_ms)}"
+    return learned_ms, author, f"{kind} {name}", what, reason
 
 
 def _credit(row: Row) -> tuple[int, str, str, str, str]:
@@ -139,7 +145,7 @@ def _erasure(row: Row) -> tuple[int, str, str, str, str]:
 
 
 WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]]] = {
-    "terms": _term,
+    TERMS: _term,
     STATES: _state,
     PAYMENTS: _payment,
     "documents": _document,
@@ -201,7 +207,7 @@ async def _told(tx: Tx, links: Sequence[Link]) -> list[Act]:
         said = WORDS[one.entry](row)
         if said is None:
             continue
-        act = Act(one.id, *said)
+        act = Act(one.id, *said, change=row[3] if one.entry == TERMS else "")
         if one.entry in OF_INVOICES and row[1] in names:
             customer, period = names[row[1]]
             act = act._replace(about=f"invoice of {customer} for {period}")

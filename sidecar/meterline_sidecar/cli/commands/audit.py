@@ -11,7 +11,7 @@ from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.audit import AuditPage
 
-WHAT_CHARS: Final = 60  # what was agreed can be a whole price list: --json has it
+WHAT_CHARS: Final = 100  # a customer may have very many subjects: --json has them
 
 
 @click.command()

@@ -13,6 +13,8 @@ class ShownAct(msgspec.Struct, frozen=True, kw_only=True):
     about: str
     what: str
     reason: str
+    change: str
+    """All that a change of terms says, in JSON; empty for anything else."""
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ async def read_audit(parts: Parts, query: AuditQuery) -> AuditPage:
                 about=act.about,
                 what=act.what,
                 reason=act.reason,
+                change=act.change,
             )
             for act in acts
         ),

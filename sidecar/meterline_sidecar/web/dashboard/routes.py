@@ -11,6 +11,7 @@ from starlette.routing import Route
 from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.dashboard import (
     alerts,
+    audit,
     close,
     corrections,
     customers,
@@ -70,6 +71,7 @@ ROUTES: Final = [
     Route("/pricing", fresh(pricing.pricing)),
     Route("/close", fresh(close.close)),
     Route("/alerts", fresh(alerts.alerts)),
+    Route("/audit", fresh(audit.audit)),
     Route("/login", login.form),
     Route("/login", login.login, methods=["POST"]),
     Route("/logout", login.logout, methods=["POST"]),
