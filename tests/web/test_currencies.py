@@ -1,5 +1,6 @@
 """An invoice has one currency, whatever is agreed; what is owed in two is told apart."""
 
+import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,21 @@ async def test_a_version_in_another_currency_waits_for_the_next_period(
 
     assert await owed(desk, "2026-12") == {"usd": "1.00"}
     assert await owed(desk, "2027-01") == {"eur": "55.00"}
+
+
+@pytest.mark.parametrize("first", ["acme", "zed"])
+async def test_wherever_a_page_has_amounts_in_two_currencies_their_order_is_one(
+    desk: Desk, first: str
+) -> None:
+    both = customer() + customer("zed", plan="japan", subjects="zed_*")
+    await desk.load(CALLS + both, PLANS)
+    await desk.use("2026-11-11T00:00:00Z", 5)
+    await desk.use("2026-11-11T00:00:00Z", 5, "zed_1")
+    desk.clock("2026-12-05T00:00:00Z")
+    for name in sorted(("acme", "zed"), reverse=first == "zed"):
+        await desk.close("2026-11", name)
+
+    page = (await desk.web.http.get("/close")).text
+
+    amounts = re.findall(r"[$¥][0-9.,]*[1-9]", page.partition("How long")[0])
+    assert [text[0] for text in amounts] == ["¥", "$"] * 3  # net, total, left to pay

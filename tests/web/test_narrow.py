@@ -30,6 +30,10 @@ amount = "{amount}"
 meter = "calls"
 model = "per_unit"
 unit_amount = "1234567.891"
+[[plan.price]]
+meter = "traffic"
+model = "per_unit"
+unit_amount = "0.001"
 [[plan.tax]]
 name = "VAT"
 percent = "19"
@@ -48,11 +52,18 @@ METERS: Final = """
 payment = ["IBAN DE02 1203 0000 0000 2020 51"]
 [[meter]]
 name = "calls"
-title = "API calls"
+title = "Aufrufe der Programmierschnittstellenverwaltung"
 aggregation = "count"
 group_by = ["route"]
 bill_through = "meter"
+[[meter]]
+name = "traffic"
+aggregation = "sum"
+value = "bytes_out"
+unit = "bytes"
 """
+OCTOBER_MS: Final = 1_792_000_000_000
+NOVEMBER_MS: Final = 1_795_000_000_000
 BESIDE: Final = """
     const width = document.documentElement.clientWidth;
     const page = document.documentElement.scrollWidth;
@@ -92,8 +103,14 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSidecar]:
         clock="2026-11-20T12:00:00Z",
     ) as sidecar:
         used = [
-            event(time_ms=1_795_000_000_000, subject=f"{c}_1", route="/v1/" + "r" * 80)
+            event(
+                time_ms=time_ms,
+                subject=f"{c}_1",
+                route="/v1/" + "r" * 80,
+                bytes_out=18_384_055_723,
+            )
             for c in CURRENCIES
+            for time_ms in (OCTOBER_MS, NOVEMBER_MS)
         ]
         sidecar.ship(*used)
         sidecar.until_counted(len(used))
