@@ -46,6 +46,8 @@ class Invoices:
     notes: dict[str, Object] = field(default_factory=dict[str, Object])
     payments: list[Object] = field(default_factory=list[Object])
     """Which payment intent paid which invoice."""
+    may_read_payments: bool = True
+    """Whether the key has the permission."""
     balances: dict[str, int] = field(default_factory=dict[str, int])
     """What customers have in their favour: below zero, as Stripe says it."""
     sent: list[str] = field(default_factory=list[str])
@@ -80,6 +82,8 @@ class Invoices:
             case "GET", ["credit_notes"]:
                 return self._listed(self.notes.values(), fields, "invoice")
             case "GET", ["invoice_payments"]:
+                if not self.may_read_payments:
+                    raise StripeRefusal(403, "The key may not read invoice payments.")
                 intent = fields["payment"]["payment_intent"]
                 return [p for p in self.payments if p["payment_intent"] == intent]
             case _:
@@ -166,10 +170,11 @@ class Invoices:
 
     def _sum(self, invoice: Object) -> None:
         total = sum(line["amount"] for line in self.lines(invoice["id"]))
-        credited = sum(
-            note["amount"] - note["credit_amount"]
-            for note in self.notes.values()
-            if note["invoice"] == invoice["id"]
+        notes = [n for n in self.notes.values() if n["invoice"] == invoice["id"]]
+        credited = sum(note["amount"] - note["credit_amount"] for note in notes)
+        invoice["pre_payment_credit_notes_amount"] = credited
+        invoice["post_payment_credit_notes_amount"] = sum(
+            note["credit_amount"] for note in notes
         )
         due = max(0, total) - credited
         paid = due if invoice["status"] == "paid" else 0
@@ -273,12 +278,22 @@ class Invoices:
             "amount_refunded": 0,
         }
 
-    def event(self, kind: str, about: Object) -> bytes:
+    def event(self, kind: str, about: Object, **more: Any) -> bytes:
         """Return the body of a webhook."""
         content = {
             "id": self.account.new_id("evt"),
             "object": "event",
             "type": kind,
             "data": {"object": about},
+            **more,
         }
         return json.dumps(content).encode()
+
+    def credit(self, name: str, amount: int) -> str:
+        """Let somebody credit a part of an open invoice; return the credit note's id."""
+        note = self._create_note({"invoice": name, "amount": str(amount)})
+        return str(note["id"])
+
+    def take_back(self, note: str) -> None:
+        """Let somebody void a credit note."""
+        self._sum(self.invoices[self.notes.pop(note)["invoice"]])

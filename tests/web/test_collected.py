@@ -598,7 +598,8 @@ async def test_a_reconciliation_names_what_differs_to_the_cent(till: Till) -> No
     assert compared["differences"] == [
         "'fee' is 99 usd and should be 100 usd",
         "'calls' of 103 is missing",
-        "it is void at Stripe, and final here",
+        "it is void at Stripe, and sent here: make it void here as well, with"
+        " `meterline invoice NUMBER --void`, or invoice it there by hand",
     ]
     del till.at_stripe.invoices[name]
     (gone,) = (await till.reconcile())["invoices"]

@@ -74,16 +74,33 @@ class SecretSource:
         """
         if self._file is None:
             return self._given
-        try:
-            raw = read_small_file(self._file, bytes_max=SECRET_BYTES_MAX)
-            text = raw.decode("ascii").strip()
-        except OSError as error:
-            raise ConfigError(f"{self._file}: {error.strerror}") from error
-        except UnicodeDecodeError:
-            raise ConfigError(f"{self._file}: not an ASCII text") from None
-        if not text or len(text.split()) != 1:
+        words = self._words(self._file)
+        if len(words) != 1:
             raise ConfigError(f"{self._file}: expected one key and nothing else")
-        return Secret(text)
+        return Secret(words[0])
+
+    def read_each(self) -> tuple[Secret, ...]:
+        """Return every secret that is given, where there may be several: one a line.
+
+        Raises:
+            ConfigError: the file cannot be read, or holds none.
+        """
+        if self._file is None:
+            given = "" if self._given is None else self._given.reveal()
+            return tuple(map(Secret, given.split()))
+        words = self._words(self._file)
+        if not words:
+            raise ConfigError(f"{self._file}: expected a key on each line")
+        return tuple(map(Secret, words))
+
+    def _words(self, path: Path) -> list[str]:
+        try:
+            raw = read_small_file(path, bytes_max=SECRET_BYTES_MAX)
+            return raw.decode("ascii").split()
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: not an ASCII text") from None
 
 
 def _credential_file(name: str, environ: Mapping[str, str]) -> Path | None:

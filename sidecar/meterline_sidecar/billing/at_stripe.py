@@ -1,14 +1,14 @@
-"""What Stripe is told of final invoices, and what its answers do to ours.
+"""What Stripe is told of final invoices, and which are collected through it.
 
-Which invoices are collected through Stripe, and which step an invoice takes by what Stripe
-reports. Their calls are of `stripe_plan`; making them is `stripe/invoicing.py`.
+Their calls are of `stripe_plan`; making them is `stripe/invoicing.py`, and what comes back
+`heard`.
 """
 
 import logging
 import secrets
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,11 +17,10 @@ from meterline_sidecar.billing.breakdown import negative
 from meterline_sidecar.billing.collection import (
     AT_STRIPE,
     Collection,
-    Payment,
     Step,
-    StepRefused,
 )
 from meterline_sidecar.billing.documents import document_of, number_text
+from meterline_sidecar.billing.heard import invoice_row
 from meterline_sidecar.billing.statement import final_of
 from meterline_sidecar.billing.stripe_plan import (
     WORDS_MAX,
@@ -31,14 +30,13 @@ from meterline_sidecar.billing.stripe_plan import (
     minor,
 )
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.config.shape import Config, Customer
+from meterline_sidecar.config.shape import Config
 from meterline_sidecar.store import documents, facts, invoice_states
 from meterline_sidecar.store import stripe_calls as store
 from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_calls import CallRow, NewCall
 from meterline_sidecar.store.stripe_calls import Step as CallStep
-from meterline_sidecar.stripe.calls import part_of
 from meterline_sidecar.stripe.invoice_check import NOTE
 
 CURSOR: Final = "stripe_told"
@@ -62,7 +60,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class AtStripe:
-    """Plans the calls, and keeps what comes back.
+    """Plans the calls, and keeps that Stripe has an invoice.
 
     Args:
         config: says now whose invoices are collected through Stripe, and how.
@@ -77,14 +75,12 @@ class AtStripe:
         *,
         config: Callable[[], Config],
         stripe_ids: Mapping[str, str | None],
-        customer: Callable[[str], Customer | None],
         wall: Clock,
     ) -> None:
         self._database = database
         self._collection = collection
         self._config = config
         self._stripe_ids = stripe_ids
-        self._customer = customer
         self._wall = wall
 
     async def run(self) -> None:
@@ -218,96 +214,18 @@ class AtStripe:
             if all(call.attempts == 0 for call in calls):
                 await store.forget_calls(tx, invoice_id)
                 await self._plan(tx, invoice_id)
+                if await store.calls_of(tx, [invoice_id]):
+                    # With what became of it while it was held.
+                    await self._plan_change(tx, invoice_id)
             else:
                 await store.release_calls(tx, invoice_id)
 
-    # --- what comes back
-
     async def told(self, tx: Tx, invoice_id: int, stripe_id: str) -> None:
         """Note that Stripe has an invoice, final, and collects it."""
-        row = await _invoice_row(tx, invoice_id)
+        row = await invoice_row(tx, invoice_id)
         if (await self._collection.owing(tx, row)).state == "final":
             step = Step(AT_STRIPE, f"Stripe collects it as {stripe_id}")
             await self._collection.send(tx, row, step)
-
-    async def heard(
-        self, tx: Tx, what: str, stripe_id: str, about: Mapping[str, Any]
-    ) -> str:
-        """Take the step that a webhook is about; return in words what was done.
-
-        Args:
-            what: the type of the event.
-            stripe_id: of the invoice.
-            about: what the event has: an invoice, or a charge.
-        """
-        call = await store.call_of_object(tx, stripe_id)
-        if call is None:
-            return f"{stripe_id} is no invoice of this ledger"
-        row = await _invoice_row(tx, call.invoice_id)
-        try:
-            return await self._take(tx, what, row, stripe_id, about)
-        except StepRefused as error:
-            number = number_text(row.series, row.number)
-            log.warning("%s says %s of %s: %s", AT_STRIPE, what, number, error)
-            return f"refused: {error}"
-
-    async def _take(
-        self,
-        tx: Tx,
-        what: str,
-        row: DocumentRow,
-        stripe_id: str,
-        about: Mapping[str, Any],
-    ) -> str:
-        match what:
-            case "invoice.paid":
-                return await self._paid(tx, row, stripe_id)
-            case "invoice.payment_failed":
-                cause = _failure(about)
-                await self._collection.note(tx, row, Step(AT_STRIPE, cause))
-                return cause
-            case "invoice.voided":
-                buyer = self._customer(row.customer)
-                assert buyer is not None, "customers are never forgotten"
-                step = Step(AT_STRIPE, f"{stripe_id} was voided at Stripe")
-                await self._collection.void(tx, row, step, buyer=buyer)
-                return "void"
-            case "invoice.marked_uncollectible":
-                step = Step(AT_STRIPE, f"{stripe_id} was given up at Stripe")
-                await self._collection.give_up(tx, row, step)
-                return "uncollectible"
-            case "charge.refunded":
-                return await self._refunded(tx, row, about)
-            case _:
-                return f"not about what becomes of invoices: {what}"
-
-    async def _paid(self, tx: Tx, row: DocumentRow, stripe_id: str) -> str:
-        left = (await self._collection.owing(tx, row)).left.get(
-            row.currency, Decimal(0)
-        )
-        if left <= 0:
-            return "paid already"
-        payment = Payment(
-            amount=left, currency=row.currency, reference=stripe_id, key=None
-        )
-        step = Step(AT_STRIPE, f"Stripe says that {stripe_id} is paid")
-        await self._collection.pay(tx, row, payment, step)
-        return f"{left} {row.currency} paid"
-
-    async def _refunded(
-        self, tx: Tx, row: DocumentRow, charge: Mapping[str, Any]
-    ) -> str:
-        """Keep what was refunded of a charge since the last time: Stripe says it whole."""
-        currency = str(charge["currency"])
-        whole = Decimal(int(charge["amount_refunded"])) / minor(Decimal(1), currency)
-        name = str(charge["id"])
-        before = await self._collection.given_back(tx, row.invoice_id, reference=name)
-        if whole <= before:
-            return "given back already"
-        payment = Payment(amount=whole - before, currency=currency, reference=name)
-        step = Step(AT_STRIPE, f"{name} was refunded at Stripe")
-        await self._collection.refund(tx, row, payment, step)
-        return f"{whole - before} {currency} given back"
 
 
 def _may_be_final(calls: list[CallRow]) -> bool:
@@ -317,18 +235,6 @@ def _may_be_final(calls: list[CallRow]) -> bool:
         and (call.state in ("done", "sending") or call.doubt_ms is not None)
         for call in calls
     )
-
-
-def _failure(invoice: Mapping[str, Any]) -> str:
-    attempts = invoice.get("attempt_count")
-    said = part_of(invoice, "last_finalization_error").get("message")
-    times = f", attempt {attempts}" if isinstance(attempts, int) else ""
-    return f"a payment failed at Stripe{times}" + (f": {said}" if said else "")
-
-
-async def _invoice_row(tx: Tx, invoice_id: int) -> DocumentRow:
-    rows = await documents.of_invoice(tx, invoice_id)
-    return next(row for row in rows if row.kind == "invoice")
 
 
 async def _keep(tx: Tx, cursor: Cursor) -> None:

@@ -212,14 +212,7 @@ class Collection:
         """
         if await self._is_known(tx, invoice, payment, -payment.amount):
             return
-        paid = sum(
-            (
-                Decimal(row.amount)
-                for row in await payments.of_invoices(tx, [invoice.invoice_id])
-                if row.currency == payment.currency
-            ),
-            Decimal(0),
-        )
+        paid = await self.paid(tx, invoice.invoice_id, currency=payment.currency)
         left = (await self.owing(tx, invoice)).left.get(payment.currency, Decimal(0))
         if payment.amount > max(paid, -left):
             raise StepRefused(
@@ -247,6 +240,17 @@ class Collection:
     async def has_payments(self, tx: Tx, invoice_id: int) -> bool:
         """Say whether something of an invoice is paid."""
         return bool(await payments.of_invoices(tx, [invoice_id]))
+
+    async def paid(self, tx: Tx, invoice_id: int, *, currency: str) -> Decimal:
+        """Return what is paid of an invoice, without what was given back."""
+        return sum(
+            (
+                Decimal(row.amount)
+                for row in await payments.of_invoices(tx, [invoice_id])
+                if row.currency == currency
+            ),
+            Decimal(0),
+        )
 
     async def given_back(self, tx: Tx, invoice_id: int, *, reference: str) -> Decimal:
         """Return what was given back of an invoice under a reference."""

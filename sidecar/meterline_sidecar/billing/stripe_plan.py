@@ -151,6 +151,11 @@ def follow(
     )
 
 
+def in_major(units: int, currency: str) -> Decimal:
+    """Return what Stripe says in its smallest units as an amount of ours."""
+    return Decimal(units) / stripe_amount(Decimal(1), currency)
+
+
 def minor(amount: Decimal, currency: str) -> int:
     """Return an amount as Stripe takes it, exactly.
 

@@ -37,8 +37,9 @@ class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         Meta(
             description="A file that holds the signing secret (whsec_...) of the"
-            " webhook. Environment: METERLINE_STRIPE_WEBHOOK_SECRET. Or the systemd"
-            " credential stripe_webhook_secret."
+            " webhook, or of several event destinations, one a line. Environment:"
+            " METERLINE_STRIPE_WEBHOOK_SECRET. Or the systemd credential"
+            " stripe_webhook_secret."
         ),
     ] = None
     api_base: Annotated[Url, Meta(description="The address of Stripe's API.")] = (

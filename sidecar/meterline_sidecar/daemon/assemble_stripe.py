@@ -10,6 +10,7 @@ from meterline_pricing import Period, PricingError
 from meterline_pricing.tools import invoice_between
 from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.billing.at_stripe import AtStripe
+from meterline_sidecar.billing.heard import HeardFromStripe
 from meterline_sidecar.clock import Clock, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.config.stripe import STRIPE_KEY_VARIABLE
@@ -74,7 +75,7 @@ def open_stripe(
     config = files()
     stripe = config.stripe
     api = open_api(config, environ=environ)
-    secret = _webhook_secret(config, environ)
+    secrets = _webhook_secrets(config, environ)
     customers = StripeIds(terms, clock=clock)
 
     def is_collected(name: str) -> bool:
@@ -103,7 +104,7 @@ def open_stripe(
         reconciler=Reconciler(database, api, clock=clock),
         invoice_reconciler=InvoiceReconciler(database, api, clock=clock),
         webhooks=Webhooks(
-            database, api, secret=secret.read, clock=clock, wall=SystemClock()
+            database, api, secrets=secrets.read_each, clock=clock, wall=SystemClock()
         ),
         by_hand=RowsByHand(database, customers=customers, clock=clock),
         provisioner=Provisioner(api, config, clock=clock),
@@ -115,7 +116,7 @@ def open_stripe(
     )
 
 
-def _webhook_secret(config: Config, environ: MutableMapping[str, str]) -> SecretSource:
+def _webhook_secrets(config: Config, environ: MutableMapping[str, str]) -> SecretSource:
     return SecretSource(
         file=config.stripe.webhook_secret_file,
         variable=SECRET_VARIABLE,
@@ -143,11 +144,11 @@ def collect_through(
         bills.collection,
         config=lambda: files.config,
         stripe_ids=StripeIds(terms, clock=clock),
-        customer=bills.customers.get,
         wall=wall,
     )
     stripe.invoicer = Invoicer(database, stripe.api, books, wall=wall)
-    stripe.webhooks.books = books
+    heard = HeardFromStripe(bills.collection, customer=bills.customers.get)
+    stripe.webhooks.books = stripe.invoice_reconciler.books = heard
     return books
 
 

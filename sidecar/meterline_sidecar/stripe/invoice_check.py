@@ -1,7 +1,7 @@
 """Whether an invoice at Stripe says what ours does, line by line, to the cent."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -20,6 +20,11 @@ NOTE: Final = "meterline_credit_note"
 GONE: Final = 404
 COMPARED: Final = "stripe_invoices_compared"
 """The fact that says what the last comparisons of invoices found."""
+MISSED: Final = {
+    "paid": "invoice.paid",
+    "uncollectible": "invoice.marked_uncollectible",
+}
+"""What a webhook would have said of an invoice that has such a status."""
 DIFFERENT_MAX: Final = 1_000  # that are kept by their number; 100 kB
 
 
@@ -102,6 +107,18 @@ class ComparedInvoices(msgspec.Struct, frozen=True):
     """By invoice: its number, and what differs, in words."""
 
 
+async def note_difference(tx: Tx, invoice_id: int, number: str, text: str) -> None:
+    """Note that an invoice differs, until a comparison finds that it does not."""
+    known = await compared_invoices(tx)
+    different = {**known.different, invoice_id: (number, text[:500])}
+    kept = dict(list(different.items())[-DIFFERENT_MAX:])
+    await _keep(tx, msgspec.structs.replace(known, different=kept))
+
+
+async def _keep(tx: Tx, found: ComparedInvoices) -> None:
+    await facts.put_fact(tx, COMPARED, _encode(found).decode())
+
+
 async def compared_invoices(tx: Tx) -> ComparedInvoices:
     """Return what the last comparisons of invoices found."""
     known = await facts.get_fact(tx, COMPARED)
@@ -110,8 +127,26 @@ async def compared_invoices(tx: Tx) -> ComparedInvoices:
     return msgspec.json.decode(known, type=ComparedInvoices)
 
 
+class Books(Protocol):
+    """How our invoices stand, and what becomes of them by what Stripe says."""
+
+    async def standing(self, tx: Tx, invoice_id: int, stripe_id: str) -> str:
+        """Return the state of an invoice; ``paid`` once Stripe's payment is kept."""
+        ...
+
+    async def heard(
+        self, tx: Tx, what: str, stripe_id: str, about: Mapping[str, Any]
+    ) -> str:
+        """Take the step that an event is about; return in words what was done."""
+        ...
+
+
 class InvoiceReconciler:
-    """Compares invoices that were told with what Stripe has."""
+    """Compares invoices that were told with what Stripe has.
+
+    What a webhook would have said, and did not, is taken over where it changes no
+    amount: that an invoice was paid, or given up.
+    """
 
     def __init__(
         self, database: Database, stripe: StripeCalls, *, clock: Clock
@@ -119,6 +154,8 @@ class InvoiceReconciler:
         self._database = database
         self._stripe = stripe
         self._clock = clock
+        self.books: Books | None = None
+        """Says how invoices stand here, once there is somebody who does."""
 
     async def run(self, *, start_ms: int, end_ms: int) -> list[ReconciledInvoice]:
         """Compare every invoice of a period that ends in a span.
@@ -165,7 +202,7 @@ class InvoiceReconciler:
             async with self._database.transaction() as tx:
                 known = await compared_invoices(tx)
                 kept = self._kept(known, dict(zip(ids, found, strict=True)), after)
-                await facts.put_fact(tx, COMPARED, _encode(kept).decode())
+                await _keep(tx, kept)
         return found
 
     def _kept(
@@ -216,8 +253,11 @@ class InvoiceReconciler:
                 answer, verdict="refused", differences=(str(error),)
             )
         differ = tuple(differences(wanted, lines, params["currency"]))
+        differ += tuple(total_differs(wanted, found, params))
         if not is_waiting and held is None:
-            differ += tuple(_state_differs(rows, found.get("status")))
+            state = await self._caught_up(first, found)
+            differ += tuple(_state_differs(rows, found.get("status"), state))
+            differ += tuple(_credit_differs(rows, found))
         verdict: InvoiceVerdict = "different" if differ else "equal"
         return msgspec.structs.replace(
             answer,
@@ -227,9 +267,78 @@ class InvoiceReconciler:
             differences=answer.differences + (() if is_waiting else differ),
         )
 
+    async def _caught_up(self, first: CallRow, found: Mapping[str, Any]) -> str:
+        """Return how an invoice stands here, once it has what Stripe says of it."""
+        if self.books is None:
+            return "final"
+        stripe_id = str(first.object_id)
+        async with self._database.reading() as tx:
+            state = await self.books.standing(tx, first.invoice_id, stripe_id)
+        what = MISSED.get(str(found.get("status")))
+        if what is None or state not in ("final", "sent", "uncollectible"):
+            return state
+        async with self._database.transaction() as tx:
+            await self.books.heard(tx, what, stripe_id, found)
+            return await self.books.standing(tx, first.invoice_id, stripe_id)
 
-def _state_differs(rows: Sequence[CallRow], status: str | None) -> Iterator[str]:
-    """Yield in words where Stripe does not have what it was told last."""
+
+def total_differs(
+    wanted: Sequence[Wanted], invoice: Mapping[str, Any], params: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield in words where an invoice comes to something else than its lines.
+
+    Args:
+        params: what was asked for of its draft; taxes that Stripe adds do not count.
+    """
+    name = "total_excluding_tax" if "automatic_tax" in params else "total"
+    theirs, ours = invoice.get(name), sum(one.amount for one in wanted)
+    if isinstance(theirs, int) and theirs != ours:
+        yield (
+            f"it comes to {theirs} {params['currency']} and should come to {ours}"
+            f" {params['currency']}: a discount, a tax or shipping was added at Stripe"
+        )
+
+
+def credited_there(invoice: Mapping[str, Any]) -> int:
+    """Return what credit notes of Stripe's come to, in its smallest units."""
+    names = ("pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
+    return sum(int(invoice.get(name) or 0) for name in names)
+
+
+def credited_here(rows: Sequence[CallRow]) -> int:
+    """Return what credit notes that Stripe may know of come to, likewise."""
+    return sum(
+        int(msgspec.json.decode(row.params)["amount"])
+        for row in rows
+        if row.step == "credit_note"
+        and (row.state == "done" or row.doubt_ms is not None)
+    )
+
+
+def _credit_differs(
+    rows: Sequence[CallRow], invoice: Mapping[str, Any]
+) -> Iterator[str]:
+    theirs, ours = credited_there(invoice), credited_here(rows)
+    if theirs > ours:
+        yield (
+            f"credit notes there come to {theirs}, and to {ours} here: void there the"
+            " one that is not here, and credit the invoice here, which tells Stripe"
+        )
+    elif theirs < ours:
+        yield (
+            f"credit notes here come to {ours}, and to {theirs} there: one was voided at"
+            " Stripe"
+        )
+
+
+def _state_differs(
+    rows: Sequence[CallRow], status: str | None, state: str
+) -> Iterator[str]:
+    """Yield in words where Stripe does not have what it was told last.
+
+    Args:
+        state: ours; it takes over what Stripe says, where it can.
+    """
     done = [row.step for row in rows if row.state == "done"]
     ends = {"void": "void", "uncollectible": "uncollectible", "paid": "paid"}
     wanted = next((ends[step] for step in reversed(done) if step in ends), None)
@@ -237,5 +346,12 @@ def _state_differs(rows: Sequence[CallRow], status: str | None) -> Iterator[str]
         return  # they paid after all
     if wanted is not None and status != wanted:
         yield f"it is {status} at Stripe, which was told that it is {wanted}"
-    elif wanted is None and status in ("draft", "void"):
-        yield f"it is {status} at Stripe, and final here"
+    elif wanted is None and status == "void" != state:
+        yield (
+            f"it is void at Stripe, and {state} here: make it void here as well, with"
+            " `meterline invoice NUMBER --void`, or invoice it there by hand"
+        )
+    elif wanted is None and status == "draft":
+        yield f"it is draft at Stripe, and {state} here"
+    elif wanted is None and status in MISSED and state in ("final", "sent"):
+        yield f"it is {status} at Stripe, and {state} here"

@@ -26,6 +26,7 @@ from meterline_sidecar.stripe.invoice_check import (
     NOTE,
     differences,
     lines_of,
+    total_differs,
     wanted_of,
 )
 from meterline_sidecar.stripe.pacing import Backoff
@@ -249,7 +250,10 @@ class Invoicer:
         invoice = await self._stripe.call("get", f"/v1/invoices/{job.stripe_id}")
         lines = await lines_of(self._stripe, job.stripe_id)
         wanted = wanted_of(job.rows)
-        differ = list(differences(wanted, lines, job.first["currency"]))
+        differ = [
+            *differences(wanted, lines, job.first["currency"]),
+            *total_differs(wanted, invoice, job.first),
+        ]
         if differ:
             raise _Held(f"it was edited at Stripe: {'; '.join(differ)}; {LEFT_ALONE}")
         status = invoice.get("status")

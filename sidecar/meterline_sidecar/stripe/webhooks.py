@@ -3,29 +3,37 @@
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, cast
 
 import msgspec
-from msgspec import Struct
 
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import DAY_MS, Clock
-from meterline_sidecar.errors import MeterlineError, StripeRefused
+from meterline_sidecar.errors import MeterlineError, RetryLater, StripeRefused
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import stripe_events
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_events import StripeEvent
-from meterline_sidecar.stripe.calls import StripeCalls, read_all
+from meterline_sidecar.stripe.calls import StripeCalls
 from meterline_sidecar.stripe.meter_events import identifier_of
 from meterline_sidecar.stripe.pacing import Backoff
+from meterline_sidecar.stripe.webhook_shapes import (
+    DropReason,
+    DropReport,
+    EventHead,
+    SampleError,
+    SentRequest,
+    SnapshotEvent,
+)
 
 TOLERANCE_S: Final = 300
 KEPT_MS: Final = 60 * DAY_MS
 EVENTS_PER_STEP: Final = 1_000
 FETCH_BACKOFF: Final = Backoff(first_s=10.0, max_s=600.0)
 """Stripe counts reads: a key without the permission must not use them up."""
-NOT_FOUND: Final = 404
+NOT_ALLOWED: Final = frozenset({401, 403})
+"""Refusals of the key: a person can change what Stripe says."""
 REASON_CHARS_MAX: Final = 500
 DROP_REPORTS: Final = (
     "v1.billing.meter.error_report_triggered",
@@ -38,8 +46,10 @@ OF_INVOICES: Final = (
     "invoice.voided",
     "invoice.marked_uncollectible",
     "charge.refunded",
+    "charge.dispute.closed",
 )
-OF_CHARGES: Final = "charge.refunded"
+OF_CHARGES: Final = ("charge.refunded", "charge.dispute.closed")
+"""Events about money that was given back; they name a charge, and maybe no invoice."""
 
 log = logging.getLogger(__name__)
 
@@ -58,74 +68,48 @@ class Books(Protocol):
         ...
 
 
-class SentRequest(Struct, frozen=True):
-    """The request that an error is about, in the present shape or an older one."""
+class Asking:
+    """Reads what events are about; ever more seldom while that fails.
 
-    identifier: str | None = None
-    idempotency_key: str | None = None
+    Stripe counts reads: what it does not say now must not use them up.
+    """
 
+    def __init__(self, stripe: StripeCalls, wall: Clock) -> None:
+        self._stripe = stripe
+        self._wall = wall
+        self._trouble: MeterlineError | None = None
+        """Why nothing could be read the last time."""
+        self._failures = 0
+        self._ask_at_ms = 0
 
-class SampleError(Struct, frozen=True):
-    """One dropped meter event."""
+    async def read(
+        self, path: str, params: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
+        """Return an object of Stripe's.
 
-    error_message: str | None = None
-    request: SentRequest | None = None
-
-
-class ErrorType(Struct, frozen=True):
-    """All that were dropped for one reason; the samples are only some of them."""
-
-    code: str
-    error_count: int = 0
-    sample_errors: tuple[SampleError, ...] = ()
-
-
-class DropReason(Struct, frozen=True):
-    """Why meter events were dropped."""
-
-    error_count: int = 0
-    error_types: tuple[ErrorType, ...] = ()
-
-
-class DropReportData(Struct, frozen=True):
-    """What a report says once it is fetched."""
-
-    reason: DropReason | None = None
-
-
-class DropReport(Struct, frozen=True):
-    """An event of Stripe's about dropped meter events, thin or with its data."""
-
-    id: str
-    type: str
-    data: DropReportData | None = None
-
-
-class Snapshot(Struct, frozen=True):
-    """What an event is about, as it was then."""
-
-    object: dict[str, Any]
-
-
-class SnapshotEvent(Struct, frozen=True):
-    """An event about an invoice or a charge, thin or with its data."""
-
-    id: str
-    type: str
-    data: Snapshot | None = None
-
-
-class EventHead(Struct, frozen=True):
-    """What every event has, of whatever type."""
-
-    id: str
-    type: str
+        Raises:
+            StripeRefused: there is no such object, or the key may not read it.
+            MeterlineError: Stripe does not say, or did not when it was asked last.
+        """
+        if self._trouble is not None and self._wall.now_ms() < self._ask_at_ms:
+            raise self._trouble
+        try:
+            found = await self._stripe.call("get", path, params)
+        except MeterlineError as error:
+            if isinstance(error, StripeRefused) and error.status not in NOT_ALLOWED:
+                raise
+            wait_s = FETCH_BACKOFF.wait_s(self._failures)
+            self._ask_at_ms = self._wall.now_ms() + int(wait_s * 1000)
+            self._trouble, self._failures = error, self._failures + 1
+            raise
+        self._trouble, self._failures = None, 0
+        return found
 
 
 def check_signature(
-    body: bytes, header: str, secret: str, *, now_s: Iterable[int]
+    body: bytes, header: str, secrets: Iterable[Secret], *, now_s: Iterable[int]
 ) -> None:
-    """Return if ``body`` was signed with ``secret``, near one of the times.
+    """Return if ``body`` was signed with one of ``secrets``, near one of the times.
 
     Raises:
         BadWebhook: it was not.
@@ -136,8 +120,12 @@ def check_signature(
     if len(stamps) != 1 or not (stamps[0].isascii() and stamps[0].isdigit()):
         raise BadWebhook("no Stripe-Signature with a time")
     text = stamps[0].encode() + b"." + body
-    expected = hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
-    if not any(hmac.compare_digest(expected, s) for s in signatures if s.isascii()):
+    expected = [
+        hmac.new(secret.reveal().encode(), text, hashlib.sha256).hexdigest()
+        for secret in secrets
+    ]
+    given = [signature for signature in signatures if signature.isascii()]
+    if not any(hmac.compare_digest(one, sent) for one in expected for sent in given):
         raise BadWebhook("the signature does not match")
     at_s = int(stamps[0][:15])
     if all(abs(at_s - now) > TOLERANCE_S for now in now_s):
@@ -152,21 +140,19 @@ class Webhooks:
         database: Database,
         stripe: StripeCalls,
         *,
-        secret: Callable[[], Secret | None],
+        secrets: Callable[[], Sequence[Secret]],
         clock: Clock,
         wall: Clock,
     ) -> None:
+        """Take the secrets as a function: each destination at Stripe has its own."""
         self._database = database
-        self._stripe = stripe
-        self._secret = secret
+        self._reports = Asking(stripe, wall)
+        self._payments = Asking(stripe, wall)
+        self._secrets = secrets
         self._clock = clock
         self._wall = wall
         self.books: Books | None = None
         """Keeps what becomes of invoices, once there is somebody who does."""
-        self._trouble: MeterlineError | None = None
-        """Why the last event could not be fetched."""
-        self._failures = 0
-        self._ask_at_ms = 0
         self._is_any_waiting = True
         """Whether there may be an event that was not acted on: nobody else stores any,
         or it is always looked."""
@@ -179,12 +165,12 @@ class Webhooks:
         Raises:
             BadWebhook: it is not from Stripe, not from now, or no event.
         """
-        secret = self._secret()
-        if secret is None:
+        secrets = self._secrets()
+        if not secrets:
             raise BadWebhook("no webhook secret: see stripe.webhook_secret_file")
         # Stripe signs with real time; who rehearses another time may sign with that.
         clocks = {self._wall.now_ms() // 1000, self._clock.now_ms() // 1000}
-        check_signature(body, signature, secret.reveal(), now_s=clocks)
+        check_signature(body, signature, secrets, now_s=clocks)
         try:
             text = body.decode()
             head = msgspec.json.decode(text, type=EventHead)
@@ -237,21 +223,18 @@ class Webhooks:
         Raises:
             MeterlineError: Stripe has to be asked more, and cannot be.
         """
-        about: dict[str, Any] = {}
+        about: Mapping[str, Any] = {}
         stripe_id: object = None
-        said = "of an unknown shape"
         try:
-            told = msgspec.json.decode(event.body, type=SnapshotEvent)
-            if told.data is None:
-                found = await self._stripe.call("get", f"/v1/events/{event.id}")
-                told = msgspec.convert(found, type=SnapshotEvent)
-            about = {} if told.data is None else told.data.object
-            stripe_id = about.get("id")
-            if event.type == OF_CHARGES:
-                stripe_id = await self._invoice_of(about)
-                said = "a charge of no invoice"
+            about, stripe_id, said = await self._said(event)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             said = f"of an unknown shape: {error}"
+            log.warning("Stripe's event %s, %s, is %s", event.id, event.type, said)
+        except StripeRefused as error:
+            if error.status in NOT_ALLOWED:
+                raise
+            said = str(error)
+            log.warning("Stripe's event %s, %s: %s", event.id, event.type, said)
         async with self._database.transaction() as tx:
             if isinstance(stripe_id, str):
                 said = await books.heard(tx, event.type, stripe_id, about)
@@ -259,16 +242,38 @@ class Webhooks:
                 tx, event.id, errors=0, found=0, reason=said[:REASON_CHARS_MAX]
             )
 
+    async def _said(self, event: StripeEvent) -> tuple[Mapping[str, Any], object, str]:
+        """Return what an event is about, the invoice, and words where there is none.
+
+        Raises:
+            DecodeError, ValidationError: it is not of a shape that is known.
+            StripeRefused, MeterlineError: as ``Asking.read``.
+        """
+        told = msgspec.json.decode(event.body, type=SnapshotEvent)
+        if told.account is not None:
+            return {}, None, f"of the connected account {told.account}"
+        if told.data is None:
+            found = await self._payments.read(f"/v1/events/{event.id}")
+            told = msgspec.convert(found, type=SnapshotEvent)
+        about = {} if told.data is None else told.data.object
+        if event.type in OF_CHARGES:
+            return about, await self._invoice_of(about), "a charge of no invoice"
+        return about, about.get("id"), "it names no invoice"
+
     async def _invoice_of(self, charge: Mapping[str, Any]) -> object:
         """Return the invoice that a charge paid; newer charges do not name it."""
         intent = charge.get("payment_intent")
         if charge.get("invoice") is not None or not isinstance(intent, str):
             return charge.get("invoice")
         payment = {"type": "payment_intent", "payment_intent": intent}
-        found = await read_all(
-            self._stripe, "/v1/invoice_payments", {"payment": payment}
+        found = await self._payments.read(
+            "/v1/invoice_payments", {"payment": payment, "limit": 1}
         )
-        return found[0].get("invoice") if found else None
+        listed: object = found.get("data")
+        if not isinstance(listed, list):
+            raise RetryLater("/v1/invoice_payments: the answer was no list", after_s=60)
+        paid = cast("list[dict[str, Any]]", listed)
+        return paid[0].get("invoice") if paid else None
 
     async def _reason(self, event: StripeEvent) -> DropReason | str:
         """Return why meter events were dropped, or in words why that is not known."""
@@ -278,36 +283,18 @@ class Webhooks:
             report = msgspec.json.decode(event.body, type=DropReport)
             if report.data is None:
                 # Webhooks of this kind are thin: the data is fetched.
-                report = msgspec.convert(await self._fetch(event.id), type=DropReport)
+                path = f"/v2/core/events/{event.id}"
+                found = await self._reports.read(path)
+                report = msgspec.convert(found, type=DropReport)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             return f"of an unknown shape: {error}"
         except StripeRefused as error:
-            if error.status != NOT_FOUND:
+            if error.status in NOT_ALLOWED:
                 raise
             return str(error)
         if report.data is None or report.data.reason is None:
             return "of an unknown shape: it says no reason"
         return report.data.reason
-
-    async def _fetch(self, event_id: str) -> dict[str, Any]:
-        """Return an event with its data; ask ever more seldom while that fails.
-
-        Raises:
-            MeterlineError: Stripe does not say, or did not when it was asked last.
-        """
-        if self._trouble is not None and self._wall.now_ms() < self._ask_at_ms:
-            raise self._trouble
-        try:
-            found = await self._stripe.call("get", f"/v2/core/events/{event_id}")
-        except MeterlineError as error:
-            if isinstance(error, StripeRefused) and error.status == NOT_FOUND:
-                raise
-            wait_s = FETCH_BACKOFF.wait_s(self._failures)
-            self._ask_at_ms = self._wall.now_ms() + int(wait_s * 1000)
-            self._trouble, self._failures = error, self._failures + 1
-            raise
-        self._trouble, self._failures = None, 0
-        return found
 
     async def _act(self, tx: Tx, event: StripeEvent, reason: DropReason | str) -> None:
         if isinstance(reason, str):

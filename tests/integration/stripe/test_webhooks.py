@@ -20,7 +20,7 @@ def webhooks(shop: Shop) -> Webhooks:
     return Webhooks(
         shop.database,
         shop.stripe(),
-        secret=lambda: Secret(SECRET),
+        secrets=lambda: [Secret("whsec_other"), Secret(SECRET)],
         clock=shop.clock,
         wall=shop.wall,
     )

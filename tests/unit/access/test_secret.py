@@ -84,3 +84,20 @@ def test_a_file_without_one_key_is_refused_without_showing_it(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         source(tmp_path / "nowhere", {}).read()
+
+
+def test_several_keys_stand_one_on_a_line_where_there_may_be_several(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text("whsec_one\n\nwhsec_two\n")
+
+    assert source(file, {}).read_each() == (Secret("whsec_one"), Secret("whsec_two"))
+    given = source(None, {"STRIPE_KEY": "whsec_one whsec_two"})
+    assert len(given.read_each()) == 2
+    assert source(None, {}).read_each() == ()
+    with pytest.raises(ConfigError, match="one key and nothing else"):
+        source(file, {}).read()
+    file.write_text("\n")
+    with pytest.raises(ConfigError, match="a key on each line"):
+        source(file, {}).read_each()
