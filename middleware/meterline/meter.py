@@ -26,7 +26,8 @@ from meterline.quantities import (
 )
 from meterline.shipper import Shipper
 from meterline.shippers import Shippers
-from meterline.spool.producer_file import NOT_RECORDABLE, Counts
+from meterline.spool.producer_file import NOT_RECORDABLE
+from meterline.spool.reader import Tally
 
 CLOSE_TIMEOUT_S: Final = 2.0
 EXIT_TIMEOUT_S: Final = 1.0  # for all meters together
@@ -103,7 +104,7 @@ class Meter:
         self.excluded = 0
         self._owed = 0  # of these, what no spool was there to be told of
         self._excluded_owed = 0  # likewise
-        self._ended = Counts(recorded=0, dropped=0, acked=0)
+        self._tally = Tally()
         self._retry_at_s = 0.0
         self._forget()
         _meters.add(self)
@@ -111,7 +112,6 @@ class Meter:
     def _forget(self) -> None:
         """Begin anew: nothing is open, and the first event opens it."""
         self.shipper: Shipper | None = None
-        self._before = Counts(recorded=0, dropped=0, acked=0)
         self.append = (
             self._ignore if self.options.is_disabled else self._open_and_append
         )
@@ -273,34 +273,35 @@ class Meter:
         Does nothing if they are there, or if metering is disabled. Raises nothing:
         the next event tries again.
         """
+        self._opened()
+
+    def _opened(self) -> Shipper | None:
+        """Open, and return what was opened, also where another thread closes it now."""
         if self.options.is_disabled or time.monotonic() < self._retry_at_s:
-            return
+            return None
         try:
             with shippers.lock:
                 shipper = shippers.take(self.options, user=self)
                 if shipper is not self.shipper:
-                    self._before = shipper.spool.reader.counts
+                    self._tally.begin(shipper.spool.reader)
                     self.shipper = shipper
                 if shipper.is_running:
                     self.append = shipper.spool.writer.append
                 shipper.spool.writer.owed += self._owed
                 shipper.spool.reader.excluded += self._excluded_owed
                 self._owed = self._excluded_owed = 0
+                return shipper
         except Exception as error:  # noqa: BLE001 - edge: the app must not see our errors
             self._retry_at_s = time.monotonic() + RETRY_S
             troubles.add(f"nothing can be recorded: {error}")
+            return None
 
     def _open_and_append(self, payload: bytes) -> None:
-        self.open()
-        shipper = self.shipper
-        if shipper is None:
+        if shipper := self._opened():
+            shipper.spool.writer.append(payload)
+        else:
             self.failed += 1
             self._owed += 1
-        else:
-            shipper.spool.writer.append(payload)
-
-    def _append_anew(self, payload: bytes) -> None:
-        self.append(payload)
 
     def _ignore(self, payload: bytes) -> None:
         """Record nothing: metering is disabled."""
@@ -328,18 +329,21 @@ class Meter:
 
     def _close(self, timeout_s: float) -> None:
         with shippers.lock:
-            shipper = self.shipper
-            if shipper is None:
+            if (shipper := self.shipper) is None:
                 return
-            before = self._before
             if is_last := shippers.give_back(self.options, user=self, shipper=shipper):
-                shipper.begin_to_close(
-                    timeout_s=timeout_s, when_closed=self._append_anew
-                )
+                late = self._open_and_append
+                shipper.begin_to_close(timeout_s=timeout_s, when_closed=late)
+            elif not shipper.is_running:
+                shipper.count()  # nobody else does, and nobody starts it now
             self._forget()
         if is_last:
             shipper.close()
-        self._ended = self._ended.plus(shipper.spool.reader.counts.since(before))
+        elif is_last is False and shipper.is_running:
+            shipper.look()
+        # Whoever has not come to the end in time still counts what was this one's.
+        if is_last is False or shipper.has_ended:
+            self._tally.end(shipper.spool.reader)
 
     def __enter__(self) -> Self:
         return self
@@ -363,19 +367,16 @@ class Meter:
 
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
-        self._ended = Counts(recorded=0, dropped=0, acked=0)
-        self._owed = self.excluded = self._excluded_owed = 0
+        self._tally = Tally()
+        self._owed = self.failed = self.excluded = self._excluded_owed = 0
         self._forget()
 
     @property
     def stats(self) -> Stats:
         """What was recorded, dropped and shipped by this process."""
         shipper = self.shipper
-        counts = self._ended
-        if shipper is not None:
-            counts = counts.plus(shipper.spool.reader.counts.since(self._before))
         return Stats(
-            **counts._asdict(),
+            **self._tally.total._asdict(),
             failed=self.failed,
             excluded=self.excluded,
             complaints=dict(self.complaints.counts),

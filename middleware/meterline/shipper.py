@@ -8,7 +8,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from meterline import pace, system
@@ -16,11 +16,15 @@ from meterline.complaints import troubles, words
 from meterline.link import Link, State
 from meterline.logs import Log
 from meterline.options import Options
-from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
+from meterline.spool.dead import (
+    ANOTHERS,
+    DeadSource,
+    DeadSpool,
+    remove_unfinished,
+    spool_directories,
+)
 from meterline.spool.living import Spool
-from meterline.spool.scan import Part
 from meterline.waiting import NOTED_NS, Room
-from meterline.wire import Hello, WireError, ledger_text
 
 END_S: Final = 1.0  # for the last files, once what is left was shipped
 BACKOFF_S_MIN: Final = 0.1
@@ -29,53 +33,11 @@ REFUSED_BACKOFF_S: Final = 60.0  # somebody must change something first
 LOOK_EVERY_S: Final = 60.0
 """How often to look for what dead workers left: another one may just have looked at it,
 and left it, when we first did."""
-ANOTHERS: Final = "another_ledger"
 HOPELESS: Final = frozenset({"version", "uid", "malformed", "frame_too_long"})
 DAMAGE: Final = frozenset({"malformed", "gap"})
 """What the sidecar says to records that are not what they were when we counted them."""
 
 log = Log(__name__)
-
-
-class DeadSource:
-    """A dead producer's spool, as a link wants it."""
-
-    def __init__(self, spool: DeadSpool) -> None:
-        self._spool = spool
-        self._parts: Iterator[Part] = iter(())
-        self.hello: Hello = spool.hello
-        self.recorded_seq = spool.hello.recorded_seq
-        self.excluded = 0  # that stood in its memory alone
-        self.is_company = True  # nothing more will come
-
-    def claim(self, ledger: int) -> None:
-        """Have it noted which ledger takes all of it, before anything is sent there.
-
-        Raises:
-            OSError: it cannot be.
-            WireError: the events are another's, and this sidecar cannot tell.
-        """
-        if self.hello.ledger and not ledger:
-            raise WireError(
-                ANOTHERS,
-                f"ledger {ledger_text(self.hello.ledger)} has begun to take its events,"
-                " and this sidecar is too old to say which ledger it has: upgrade it",
-            )
-        self._spool.claim(ledger)
-
-    def resume(self, last_seq: int) -> None:
-        """Start again behind ``last_seq``."""
-        self._parts = self._spool.parts(after_seq=last_seq)
-
-    def next_part(self) -> Part | None:
-        """Return what to send next; ``None`` at the end."""
-        part = next(self._parts, None)
-        if part is not None:
-            self.recorded_seq = max(self.recorded_seq, part.last_seq)
-        return part
-
-    def ack(self, seq: int) -> None:
-        """Nothing to do: the spool is deleted as a whole."""
 
 
 class Shipper:
@@ -98,11 +60,14 @@ class Shipper:
         """Spools that another ledger takes: the sidecar is told of each once."""
         self._look_at_s = 0.0
         self._draining: tuple[DeadSpool, Link] | None = None
-        self._wake = threading.Event()
-        self._n_flushing = 0
+        self._bell = pace.Bell()
+        self._listening: list[pace.Bell] = []
+        """Of those who wait for the next round: a handler of signals may interrupt them,
+        and then wait for the end, so they hold no lock."""
         self._stop_at_s: float | None = None
+        self.has_ended = False
+        """Whether the numbers of the spool are all there will be."""
         self._has_tried_last = False
-        self._progress = threading.Condition()
         self._rounds = 0
 
     # --- for other threads
@@ -132,24 +97,40 @@ class Shipper:
     def flush(self, *, timeout_s: float) -> bool:
         """Wait until all that was recorded is acked; return whether it is."""
         deadline_s = time.monotonic() + timeout_s
+        if not self.look(timeout_s=timeout_s):
+            return False
+        target = self.spool.reader.counts.recorded
+        return self._wait_for(
+            lambda: self.spool.reader.counts.acked >= target, deadline_s=deadline_s
+        )
 
-        def wait_for(is_reached: Callable[[], bool]) -> bool:
-            self._wake.set()
-            return self._progress.wait_for(
-                is_reached, max(0.0, deadline_s - time.monotonic())
-            )
+    def look(self, *, timeout_s: float = END_S) -> bool:
+        """Wait until all that was recorded is counted; return whether it is."""
+        # A round that began after this call has seen all that was recorded.
+        rounds = self._rounds + 2
+        return self._wait_for(
+            lambda: self.has_ended or self._rounds >= rounds,
+            deadline_s=time.monotonic() + timeout_s,
+        )
 
-        with self._progress:
-            self._n_flushing += 1
-            try:
-                # A round that began after this call has seen all that was recorded.
-                rounds = self._rounds + 2
-                if not wait_for(lambda: self._rounds >= rounds):
+    def _wait_for(self, is_reached: Callable[[], bool], *, deadline_s: float) -> bool:
+        bell = pace.Bell()
+        self._listening.append(bell)
+        try:
+            self._bell.ring()
+            while not (is_reached() or self._can_come_no_more):
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
                     return False
-                target = self.spool.reader.counts.recorded
-                return wait_for(lambda: self.spool.reader.counts.acked >= target)
-            finally:
-                self._n_flushing -= 1
+                bell.rest(left_s)
+            return is_reached()
+        finally:
+            self._listening.remove(bell)
+
+    @property
+    def _can_come_no_more(self) -> bool:
+        """Whether who waits for the thread would wait in vain, as in the thread itself."""
+        return self.has_ended or self._is_in_thread
 
     def begin_to_close(
         self, *, timeout_s: float, when_closed: Callable[[bytes], None]
@@ -160,10 +141,12 @@ class Shipper:
             timeout_s: for what is left to be shipped, and for the goodbye.
             when_closed: gets the events that come now.
         """
-        self.waiting.finish_all()
-        self.spool.close(when_closed)
-        self._stop_at_s = time.monotonic() + timeout_s
-        self._wake.set()
+        try:
+            self.waiting.finish_all()
+            self.spool.close(when_closed)
+        finally:
+            self._stop_at_s = time.monotonic() + timeout_s
+            self._bell.ring()
 
     def close(self) -> None:
         """Wait for the end: no longer than was said, and not where nobody listens.
@@ -174,9 +157,14 @@ class Shipper:
             return
         if self._thread is None:
             self._end()
-        else:
+        elif self._thread.is_alive() and not self._is_in_thread:
             left_s = self._stop_at_s - time.monotonic()
             self._thread.join(max(0.0, left_s) + END_S)
+
+    @property
+    def _is_in_thread(self) -> bool:
+        """Whether the thread itself asks: it resolves subjects, which is the app's code."""
+        return self._thread is threading.current_thread()
 
     @property
     def is_connected(self) -> bool:
@@ -198,16 +186,15 @@ class Shipper:
 
     def _main(self) -> None:
         while not self._is_finished():
-            self._wake.clear()
             rest_s = self._round_or_trouble()
-            with self._progress:
-                self._rounds += 1
-                self._progress.notify_all()
-                if self._n_flushing:
-                    rest_s = pace.BUSY_POLL_S
-            if not self._wake.is_set():
-                self._wake.wait(rest_s)
+            self._rounds += 1
+            self._tell_listening()
+            self._bell.rest(pace.BUSY_POLL_S if self._listening else rest_s)
         self._end()
+
+    def _tell_listening(self) -> None:
+        for bell in list(self._listening):
+            bell.ring()
 
     def _rest_s(self) -> float:
         """Return how long the thread may rest if the next round is not urgent."""
@@ -258,8 +245,11 @@ class Shipper:
         return is_done or has_given_up or time.monotonic() >= self._stop_at_s
 
     def _end(self) -> None:
+        if self.has_ended:  # without a thread, which was about to start
+            return
         try:
             self._put_back_dead()
+            self.count()
             # What is still open goes to the next spool, or is written before the end.
             self.spool.writer.file.set_waiting(0)
             is_done = self._link is not None and self._link.state is State.DONE
@@ -272,6 +262,15 @@ class Shipper:
         except Exception as error:  # noqa: BLE001 - edge: nobody above could do anything
             name = type(error).__name__
             troubles.add(f"{name} at the end of the shipping thread", exc_info=True)
+        self.has_ended = True
+        self._tell_listening()
+
+    def count(self) -> None:
+        """Count what came since the last round; where the thread cannot do so meanwhile."""
+        try:
+            self.spool.reader.scan()
+        except Exception as error:  # noqa: BLE001 - edge: what is left must still be left
+            troubles.add(f"could not count what is left: {words(error)}", exc_info=True)
 
     def _ship(self, *, is_last: bool) -> bool:
         """Connect if it is time, and move what can be moved.
@@ -288,7 +287,7 @@ class Shipper:
             except (OSError, ValueError) as error:  # a path with a zero byte in it
                 self._go_away(f"{self._options.socket}: {words(error)}")
                 return False
-        moved = link.pump(is_last=is_last, is_awaited=self._n_flushing > 0)
+        moved = link.pump(is_last=is_last, is_awaited=bool(self._listening))
         if link.state is State.FAILED:
             self._disconnect(link)
         elif link.is_settled:

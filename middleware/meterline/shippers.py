@@ -92,17 +92,21 @@ class Shippers:
                 " give them the same options, or close some"
             )
 
-    def give_back(self, options: Options, *, user: object, shipper: Shipper) -> bool:
-        """Take note that ``user`` is done; return whether the shipper is to be closed."""
+    def give_back(
+        self, options: Options, *, user: object, shipper: Shipper
+    ) -> bool | None:
+        """Take note that ``user`` is done; return whether the shipper is to be closed.
+
+        ``None`` if somebody else closes it, such as whom a signal has interrupted.
+        """
         with self.lock:
             shared = self._shared.get(options)
             if shared is None or shared.shipper is not shipper:
-                return False
+                return None
             shared.users.discard(user)
             if shared.users:
                 return False
-            del self._shared[options]
-            return True
+            return None if self._shared.pop(options, None) is None else True
 
     def close_all(self, *, timeout_s: float) -> None:
         """Close all at once, within ``timeout_s``: the process ends."""

@@ -12,8 +12,7 @@ import msgspec
 
 from meterline.events import Kind
 from meterline.link import Link, State
-from meterline.shipper import DeadSource
-from meterline.spool.dead import DeadSpool
+from meterline.spool.dead import DeadSource, DeadSpool
 from meterline.spool.living import Spool
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.accept import Ingest

@@ -13,8 +13,7 @@ import msgspec
 import pytest
 
 from meterline.link import Link, Source, State
-from meterline.shipper import DeadSource
-from meterline.spool.dead import DeadSpool, spool_directories
+from meterline.spool.dead import DeadSource, DeadSpool, spool_directories
 from meterline.spool.living import Spool
 from meterline.spool.segment import SEGMENT_BYTES_MIN
 from tests.fake_sidecar import FakeSidecar

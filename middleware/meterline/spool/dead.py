@@ -33,9 +33,10 @@ from meterline.spool.producer_file import (
 from meterline.spool.scan import DAMAGED, FORGOTTEN, Loss, Part, Scanner
 from meterline.spool.segment import Segment, is_file_name, ordinal_of
 from meterline.system import AnyPath
-from meterline.wire import VERSION, Hello
+from meterline.wire import VERSION, Hello, WireError, ledger_text
 
 UNFINISHED_S_MIN: Final = 60.0
+ANOTHERS: Final = "another_ledger"
 
 _NAME: Final = r"[0-9a-f]{32}"
 _UNFINISHED: Final = _NAME + re.escape(NEW_SUFFIX)
@@ -271,3 +272,44 @@ class DeadSpool:
         """Give it back as it is; anybody may take it again."""
         self._folder.close()
         self._file.close()
+
+
+class DeadSource:
+    """A dead producer's spool, as a link wants it."""
+
+    def __init__(self, spool: DeadSpool) -> None:
+        self._spool = spool
+        self._parts: Iterator[Part] = iter(())
+        self.hello: Hello = spool.hello
+        self.recorded_seq = spool.hello.recorded_seq
+        self.excluded = 0  # that stood in its memory alone
+        self.is_company = True  # nothing more will come
+
+    def claim(self, ledger: int) -> None:
+        """Have it noted which ledger takes all of it, before anything is sent there.
+
+        Raises:
+            OSError: it cannot be.
+            WireError: the events are another's, and this sidecar cannot tell.
+        """
+        if self.hello.ledger and not ledger:
+            raise WireError(
+                ANOTHERS,
+                f"ledger {ledger_text(self.hello.ledger)} has begun to take its events,"
+                " and this sidecar is too old to say which ledger it has: upgrade it",
+            )
+        self._spool.claim(ledger)
+
+    def resume(self, last_seq: int) -> None:
+        """Start again behind ``last_seq``."""
+        self._parts = self._spool.parts(after_seq=last_seq)
+
+    def next_part(self) -> Part | None:
+        """Return what to send next; ``None`` at the end."""
+        part = next(self._parts, None)
+        if part is not None:
+            self.recorded_seq = max(self.recorded_seq, part.last_seq)
+        return part
+
+    def ack(self, seq: int) -> None:
+        """Nothing to do: the spool is deleted as a whole."""

@@ -64,6 +64,9 @@ class Counts(NamedTuple):
         return Counts(*map(operator.sub, self, before))
 
 
+NOTHING: Final = Counts(recorded=0, dropped=0, acked=0)
+
+
 class ProducerFile:
     """Who a producer is, and its counters; in memory where it has no directory.
 

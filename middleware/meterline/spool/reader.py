@@ -4,7 +4,7 @@ import msgspec
 
 from meterline.complaints import troubles, words
 from meterline.spool.backlog import Backlog
-from meterline.spool.producer_file import DROP_REASONS, Counts
+from meterline.spool.producer_file import DROP_REASONS, NOTHING, Counts
 from meterline.spool.scan import Part, Scanner
 from meterline.spool.segment import DATA_START, Segment
 from meterline.spool.writer import Writer
@@ -27,7 +27,7 @@ class Reader:
         self._is_doubted = False  # the files may not hold what was numbered
         self._doubted_seq = -1
         self._backlog = Backlog()
-        self.counts = Counts(recorded=0, dropped=0, acked=0)
+        self.counts = NOTHING
         """Replaced as a whole, so that every thread may read it."""
         self.excluded = 0
         """Requests that make no event on purpose; it stands in no file."""
@@ -164,3 +164,56 @@ class Reader:
         self.counts = self.counts._replace(acked=self._backlog.acked_seq)
         needed = self._backlog.oldest_ordinal() or self._scanned.ordinal
         self._writer.free_before(needed)
+
+
+_Parts = tuple[Counts, tuple[tuple[Reader, Counts], ...]]
+
+
+class Tally:
+    """What somebody's spools came to, one after the other, while they had each.
+
+    It takes no lock, and no number is ever less than it was: any thread may read it.
+    """
+
+    def __init__(self) -> None:
+        self._parts: _Parts = NOTHING, ()
+        """What is over; and who counts on, each with what it had counted before."""
+
+    def begin(self, reader: Reader) -> None:
+        """Add what ``reader`` counts from now on, unless that is added already."""
+        while not self._replace(parts := self._parts, _begun(parts, reader)):
+            pass
+
+    def end(self, reader: Reader) -> None:
+        """Leave it at what ``reader`` has counted by now."""
+        while not self._replace(parts := self._parts, _ended(parts, reader)):
+            pass
+
+    def _replace(self, known: _Parts, parts: _Parts) -> bool:
+        # Nobody comes between these two lines: there is no call, and no way back.
+        if is_known := self._parts is known:
+            self._parts = parts
+        return is_known
+
+    @property
+    def total(self) -> Counts:
+        """All of it, as of the last look of each."""
+        total, counting = self._parts
+        for reader, before in counting:
+            total = total.plus(reader.counts.since(before))
+        return total
+
+
+def _begun(parts: _Parts, reader: Reader) -> _Parts:
+    over, counting = parts
+    if any(known is reader for known, _ in counting):
+        return parts
+    return over, (*counting, (reader, reader.counts))
+
+
+def _ended(parts: _Parts, reader: Reader) -> _Parts:
+    over, counting = parts
+    for known, before in counting:
+        if known is reader:
+            over = over.plus(reader.counts.since(before))
+    return over, tuple(part for part in counting if part[0] is not reader)

@@ -13,8 +13,7 @@ import pytest
 from meterline import Meter, wire
 from meterline.complaints import troubles
 from meterline.link import Link
-from meterline.shipper import DeadSource
-from meterline.spool.dead import DeadSpool, owner_of
+from meterline.spool.dead import DeadSource, DeadSpool, owner_of
 from meterline.spool.living import Spool
 from meterline.spool.producer_file import FILE_NAME
 from meterline.spool.segment import SEGMENT_BYTES_MIN
