@@ -22,7 +22,7 @@ def amount_discounts(bill: Bill, plan: Plan) -> None:
     for item in bill.items:
         for discount, nth in numbered(item.card.discounts):
             if discount.amount is not None:
-                term = Given("discount", item.card.name, discount.name, nth)
+                term = Given("discount", item.card.identity, discount.name, nth)
                 for draft in bill.lines_of(item.key):
                     left = bill.rest_of(term, discount.amount)
                     taken = min(left, bill.unpaid(draft))
@@ -93,7 +93,7 @@ def prepaid_credits(bill: Bill, plan: Plan) -> None:
     """Pay from prepaid credits, in order, until nothing is left to pay."""
     for payer in bill.payers:
         for credit, nth in numbered(payer.credits):
-            term = Given("credit", "", credit.name, nth)
+            term = Given("credit", credit.every, credit.name, nth)
             amount = bill.rest_of(term, credit.amount)
             scope = [d for d in bill.scope(credit.on) if d.of not in payer.but]
             # Rounded down: it pays no more than was paid in advance.
@@ -107,6 +107,7 @@ def prepaid_credits(bill: Bill, plan: Plan) -> None:
                 scope,
                 lowers_tax=plan.order.credits_lower_tax,
                 nth=nth,
+                every=credit.every,
             )
             bill.note_given(term, taken)
 
@@ -268,9 +269,12 @@ def _commit_by_group(bill: Bill, item: Item, commitment: Commitment) -> None:
     committed = committed_amount(commitment, price)
     parts = parts_of(bill.used[item.key], price.by)
     over = ZERO
-    missing = committed * max(commitment.groups - len(parts), 0)
-    for part in parts:
-        difference = rate(price.price, part.usage).amount - committed
+    part, whole = bill.share_of(item.key) or (1, 1)
+    # A part of the period has fewer groups, such as hours; each is held to all of it.
+    n_groups = Decimal(commitment.groups) * part / whole
+    missing = committed * max(n_groups - len(parts), ZERO)
+    for group in parts:
+        difference = rate(price.price, group.usage).amount - committed
         over += max(difference, ZERO)
         missing += max(-difference, ZERO)
     line = [draft for draft in bill.lines_of(item.key) if draft.kind == "usage"]

@@ -15,7 +15,7 @@ from meterline_pricing.money import (
 )
 from meterline_pricing.period import Period
 from meterline_pricing.plan import RateCard
-from meterline_pricing.terms import Credit
+from meterline_pricing.terms import Credit, Every
 from meterline_pricing.usage import Usage
 
 Kind = Literal[
@@ -52,8 +52,9 @@ class Given(NamedTuple):
     """What an amount that is given once in a period is known by, whatever changes."""
 
     kind: Kind
-    of: str
-    """The name of the rate card whose discount it is; empty for the plan's."""
+    of: tuple[str | None, str] | str
+    """The identity of the rate card whose discount it is; of a credit, how often it is
+    granted; empty for the plan's."""
     name: str
     nth: int
     """How many of that name come before it."""
@@ -89,6 +90,8 @@ class Draft:
         """What stands before the charges in the explanation."""
         self.nth = nth
         """Of a term: how many of its name come before it."""
+        self.every: Every = "once"
+        """Of a credit: how often it is granted."""
         self.takes = False
         """Whether it takes from other lines: only those can be discounted, paid and
         taxed."""
@@ -164,6 +167,7 @@ class Bill:
         *,
         lowers_tax: bool = True,
         nth: int = 0,
+        every: Every = "once",
     ) -> Decimal:
         """Add a line that takes ``amount`` from the lines of ``scope``.
 
@@ -176,7 +180,8 @@ class Bill:
         taken = self.rounded(amount)
         if taken <= 0:
             return ZERO
-        self.add(kind, name, -amount, f"- {text}", nth=nth).takes = True
+        line = self.add(kind, name, -amount, f"- {text}", nth=nth)
+        line.takes, line.every = True, every
         parts = split_amount(
             taken, [self.left(draft) for draft in scope], self.currency.minor_unit
         )

@@ -11,6 +11,7 @@ from meterline_pricing.usage import (
     Group,
     Groups,
     Usage,
+    merged,
     quantity_of,
     shaped,
 )
@@ -45,7 +46,7 @@ def billable(card: RateCard, usage: Usage) -> tuple[Usage, str]:
     """Return what a rate card charges for, and how it differs from what was used.
 
     Free units are taken from the first group, or the first event, on. Usage by
-    group is converted by group where the price tells groups apart, else as a whole.
+    group is converted by group as the price tells groups apart, else as a whole.
     To be called in ``exact()``.
 
     Raises:
@@ -54,10 +55,10 @@ def billable(card: RateCard, usage: Usage) -> tuple[Usage, str]:
     free = free_of(card)
     if card.convert == _AS_IS and not free:
         return usage, ""
-    dimensions = card.price.grouped_by
-    shape = shaped(usage, dimensions or ())
-    if dimensions is None and isinstance(shape, Groups):
-        shape = quantity_of(shape)
+    shape = shaped(usage, card.price.grouped_by or ())
+    if isinstance(shape, Groups):
+        by = card.price.told_apart_by
+        shape = quantity_of(shape) if by is None else merged(shape, by)
     notes: list[str] = []
     used = quantity_of(shape)
     if card.convert != _AS_IS:

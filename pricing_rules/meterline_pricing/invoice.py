@@ -16,6 +16,7 @@ from meterline_pricing.numbers import Number, check_share, to_signed
 from meterline_pricing.period import Period
 from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.rating import rate
+from meterline_pricing.terms import Every
 from meterline_pricing.unpriced import UnpricedGroup, set_unpriced_aside
 from meterline_pricing.usage import Usage, quantity_of, together
 
@@ -44,6 +45,8 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where its price held in a part of the period alone: which."""
     nth: int = 0
     """Of a discount, a coupon or a credit: how many of its name its plan has before it."""
+    every: Every = "once"
+    """Of a credit: how often it is granted."""
 
     @property
     def is_idle(self) -> bool:
@@ -251,6 +254,7 @@ def _finished(
                 explanation=explanation,
                 span=item.span if item else None,
                 nth=draft.nth,
+                every=draft.every,
             )
         )
     return Invoice(

@@ -90,6 +90,11 @@ class RateCard(Checked, frozen=True, kw_only=True):
         if problems:
             raise PricingError(problems)
 
+    @property
+    def identity(self) -> tuple[str | None, str]:
+        """What it is known by in all plans: its meter, or the name of a fee."""
+        return self.meter, "" if self.meter else self.name
+
 
 def _reads_another(price: PriceModel) -> bool:
     return price.also_reads is not None or any(map(_reads_another, price.inner))

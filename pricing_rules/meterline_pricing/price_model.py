@@ -70,6 +70,19 @@ class PriceModel(Checked, frozen=True):
         return None
 
     @property
+    def told_apart_by(self) -> tuple[str, ...] | None:
+        """``grouped_by`` with the dimensions of the prices that are in it."""
+        own = self.grouped_by
+        if not own:
+            return own
+        inner = [price.told_apart_by for price in self.inner]
+        if () in inner:
+            return ()
+        return tuple(
+            dict.fromkeys([*own, *(name for by in inner for name in by or ())])
+        )
+
+    @property
     def included_units(self) -> Decimal:
         """How many units cost nothing by the unit; 0 for none, or for all."""
         return ZERO

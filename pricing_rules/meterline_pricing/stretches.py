@@ -164,14 +164,14 @@ def _charge(stretch: Stretch, following: Plan | None, carried: _Carried) -> _Cha
     starts: dict[str, int] = {}
     going_on: _Carried = {}
     for card in stretch.plan.prices:
-        start, before = carried.get(_identity(card), (stretch.period.start, {}))
+        start, before = carried.get(card.identity, (stretch.period.start, {}))
         used = {
             meter: _used(stretch, meter, start, before.get(meter, ZERO))
             for meter in (card.meter, card.price.also_reads)
             if meter is not None
         }
         if _goes_on(card, following):
-            going_on[_identity(card)] = (start, used)
+            going_on[card.identity] = (start, used)
             continue
         cards.append(card)
         starts[card.name] = start
@@ -217,15 +217,10 @@ def _used(stretch: Stretch, meter: str, start: int, before: Usage) -> Usage:
     return together(before, used) if before is not ZERO else used
 
 
-def _identity(card: RateCard) -> tuple[str | None, str]:
-    """Return what a price is known by in all plans: its meter, or the name of a fee."""
-    return card.meter, "" if card.meter else card.name
-
-
 def _goes_on(card: RateCard, other: Plan | None) -> bool:
     """Say whether another plan has a price, in whatever words."""
     return other is not None and any(
-        _identity(card) == _identity(one)
+        card.identity == one.identity
         and all(getattr(card, key) == getattr(one, key) for key in _OF_MONEY)
         for one in other.prices
     )

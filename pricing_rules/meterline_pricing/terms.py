@@ -112,6 +112,9 @@ class Commitment(Checked, frozen=True, kw_only=True):
         check_range(self, "groups", 0, 1_000_000)
 
 
+Every = Literal["once", "period"]
+
+
 class Credit(Checked, frozen=True, kw_only=True):
     """Prepaid money, which pays for invoices first."""
 
@@ -121,7 +124,7 @@ class Credit(Checked, frozen=True, kw_only=True):
     on: tuple[str, ...] = ()
     """The names of the prices that it may pay for; empty for all, and for tax where
     credits come after tax."""
-    every: Literal["once", "period"] = "once"
+    every: Every = "once"
     """``once``: an amount that is used up. ``period``: so much in each period."""
     starts: date | None = None
     """The first day on which it pays; ``None``: from the beginning."""

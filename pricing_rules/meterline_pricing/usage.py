@@ -132,6 +132,23 @@ def parts_of(usage: Usage, by: Sequence[str]) -> tuple[Part, ...]:
     return tuple(Part(dict(key), Groups(tuple(same))) for key, same in found.items())
 
 
+def merged(usage: Groups, by: Sequence[str]) -> Groups:
+    """Return usage with one group for each combination of the dimensions ``by``.
+
+    As ``parts_of`` tells them apart: without dimensions it stays as it is.
+    """
+    if not by:
+        return usage
+    found: list[Group] = []
+    for values, same in parts_of(usage, by):
+        used = [group.usage for group in same.groups]
+        if all(isinstance(one, Amounts) for one in used):
+            found.append(Group(values, Amounts(amounts_of(same))))
+        else:
+            found.append(Group(values, quantity_of(same)))
+    return Groups(tuple(found))
+
+
 def amounts_of(usage: Usage) -> tuple[Decimal, ...]:
     """Return the events' amounts in order; none for a bare quantity of zero.
 

@@ -357,6 +357,24 @@ STORIES: Final = [
         draft acme 2026-12 86.00     # 400 - 390, and 76.00 of tax
         """,
     ),
+    Story(
+        "one plan grants a credit once, the next one in each period, by one name",
+        METERS + customer(more="starts = 2026-11-01"),
+        plan(each("1"), of("credit", "amount = 100"))
+        + plan(each("2"), of("credit", "amount = 20", 'every = "period"'), name="pro"),
+        """
+        use acme_1 15 2026-11-10
+        at 2026-11-16T09:00Z
+        edit 'plan = "basic"' 'plan = "pro"'
+        use acme_1 15 2026-11-16T09:00Z
+        at 2026-12-02T09:00Z
+        close acme 2026-11 10.00     # 15 - 15, and 30 - 20
+        edit 'plan = "pro"' 'plan = "basic"'
+        use acme_1 110 2026-12-03
+        at 2027-01-02
+        close acme 2026-12 25.00     # 110 - 85
+        """,
+    ),
 ]
 
 

@@ -146,12 +146,11 @@ def uses_of(
         for coupon, nth in numbered(plan.coupons)
         if coupon.periods is not None
     }
-    once = {c.name for plan in plans for c in plan.credits if c.every == "once"}
     own = drawn.currency
     taken = {name: Decimal(0) for name, currency in before if currency == own}
     coupons: dict[str, Decimal] = {}
     for line in drawn.lines:
-        if line.kind == "credit" and line.name in once:
+        if line.kind == "credit" and line.every == "once":
             taken[line.name] = taken.get(line.name, Decimal(0)) - line.amount
         elif line.kind == "coupon":
             coupon = coupon_name(line.name, line.nth)

@@ -82,10 +82,13 @@ def _as_kept(row: FinalRow, kept: Statement, computed: Statement) -> Statement:
 
 
 def _invoice_as_kept(kept: Invoice, computed: Invoice) -> Invoice:
-    """Return an invoice whose lines say for which time they are where the kept ones do."""
-    if any(line.span for line in kept.lines):
-        return computed
-    lines = tuple(msgspec.structs.replace(line, span=None) for line in computed.lines)
+    """Return an invoice whose lines say no more of themselves than the kept ones do."""
+    unsaid: dict[str, Any] = {
+        name: nothing
+        for name, nothing in (("span", None), ("every", "once"))
+        if all(getattr(line, name) == nothing for line in kept.lines)
+    }
+    lines = tuple(msgspec.structs.replace(line, **unsaid) for line in computed.lines)
     return msgspec.structs.replace(computed, lines=lines)
 
 
