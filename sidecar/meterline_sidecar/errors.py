@@ -105,6 +105,10 @@ class ForeignDatabase(MeterlineError):
     """The file is no Meterline database, or one of a newer Meterline."""
 
 
+class NoLedger(ForeignDatabase):
+    """The file is no Meterline database, or an empty one."""
+
+
 class SequenceGap(MeterlineError):
     """A producer sent numbers that do not follow on what is on disk."""
 

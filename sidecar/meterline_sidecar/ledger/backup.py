@@ -60,7 +60,8 @@ async def backup(
     """
     chain, copied = ChainFiles(database), ChainFiles(target)
     for path in (target, copied.key_path, copied.head_path):
-        if path.exists():
+        # A link into the void as well: its key and its head would lie behind it.
+        if path.exists() or path.is_symlink():
             raise MeterlineError(f"{path} exists already; choose another file")
     if not target.parent.is_dir():
         raise MeterlineError(f"{target.parent} is not a directory")

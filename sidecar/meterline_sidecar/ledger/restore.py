@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import DatabaseCorrupt, MeterlineError, NoLedger
 from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file, sync
 from meterline_sidecar.ledger import erased_list
 from meterline_sidecar.ledger.chain import ChainFiles, HeadDamaged
@@ -151,7 +151,14 @@ async def _copied(
     shutil.copyfile(backup.database, part)
     if backup.wal.exists():  # a plain copy of a ledger that was in use
         shutil.copyfile(backup.wal, copy.wal)
-    await (await openers.writer(part)).close()
+    try:
+        await (await openers.writer(part)).close()
+    except (NoLedger, DatabaseCorrupt) as error:
+        state = "is no ledger" if isinstance(error, NoLedger) else "is damaged"
+        raise MeterlineError(
+            f"{backup.database} {state}, and nothing was changed: `meterline backups`"
+            " lists the backups"
+        ) from error
     # A copy that was made by hand may come without its key: mostly it is the same.
     owner = backup if backup.key.exists() else files
     key = ChainFiles(owner.database).key(has_batches=True)

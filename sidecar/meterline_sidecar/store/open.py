@@ -36,6 +36,16 @@ async def open_ledger(place: Place) -> Ledger:
     return ledger
 
 
+async def open_copy(path: Path) -> Ledger:
+    """Open a copy of a ledger for its one writer; bring its schema up to date.
+
+    Raises:
+        NoLedger: it is none, or is empty.
+        ForeignDatabase, DatabaseCorrupt, DiskFull, DiskFailed: as ``open_ledger``.
+    """
+    return await SqliteDatabase.open(path, may_be_empty=False)
+
+
 async def open_reader(place: Place) -> LedgerReader:
     """Open an existing ledger for reading only, here or beside its writer.
 

@@ -94,6 +94,19 @@ def test_a_backup_never_overwrites(tmp_path: Path) -> None:
     assert copy.read_text() == "precious"
 
 
+def test_a_backup_is_no_link_into_the_void(tmp_path: Path) -> None:
+    link = tmp_path / "copy.db"
+    link.symlink_to(tmp_path / "unmounted" / "copy.db")
+    (tmp_path / "unmounted").mkdir()
+    with SidecarProcess(tmp_path) as sidecar:
+        done = sidecar.meterline("backup", str(link), "--config", str(sidecar.config))
+
+    assert done.returncode == 1
+    assert f"{link} exists already" in done.stderr
+    assert link.is_symlink()
+    assert not list((tmp_path / "unmounted").iterdir())
+
+
 def test_an_old_copy_put_back_raises_an_alarm_that_a_person_ends(
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,7 @@
 """`restore`: what is put back, what is missing since, and that nothing is billed."""
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -94,7 +95,13 @@ def test_a_backup_that_was_put_back_by_hand_with_its_head_is_an_alarm(
         assert "is missing" in problems(sidecar)["ledger_not_trusted"]
 
 
-@pytest.mark.parametrize("what", ["a lost row", "no ledger", "not there", "itself"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("a lost row", "no ledger", "empty", "a line", "no tables", "half"),
+        *("not there", "itself"),
+    ],
+)
 def test_what_is_no_sound_backup_changes_nothing(
     sidecar: SidecarProcess, tmp_path: Path, what: str
 ) -> None:
@@ -106,6 +113,18 @@ def test_what_is_no_sound_backup_changes_nothing(
         connection.close()
     elif what == "no ledger":
         copy.write_text("my diary\n" * 1000)
+    elif what == "empty":
+        copy.write_bytes(b"")
+    elif what == "a line":  # SQLite takes what is shorter than its header for empty
+        copy.write_text("see the other disk\n")
+    elif what == "no tables":
+        copy.unlink()
+        connection = sqlite3.connect(copy)
+        connection.execute("CREATE TABLE t (a)")
+        connection.execute("DROP TABLE t")
+        connection.close()
+    elif what == "half":
+        os.truncate(copy, copy.stat().st_size // 2)
     elif what == "not there":
         copy.unlink()
     else:
@@ -116,6 +135,8 @@ def test_what_is_no_sound_backup_changes_nothing(
 
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+    assert str(copy) in done.stderr
+    assert "sidecar.database" not in done.stderr
     assert sidecar.database.read_bytes() == before
     assert not list(tmp_path.glob("*.restoring*"))
     assert not list(tmp_path.glob("*.before-restore*"))

@@ -15,7 +15,7 @@ from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.files import LedgerLock
 from meterline_sidecar.ledger.restore import Openers, Restored, check_there, restore
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.store.open import open_ledger, open_reader
+from meterline_sidecar.store.open import open_copy, open_reader
 
 ON_SERVER: Final = (
     "sidecar.database: {} is a database on a server, which is not restored from a"
@@ -57,7 +57,7 @@ def _restore(config: Config, backup: Path, *, quiet: bool) -> Restored:
             restore(
                 backup.absolute(),
                 database,
-                openers=Openers(open_reader, open_ledger),
+                openers=Openers(open_reader, open_copy),
                 progress=Steps(quiet=quiet).show,
             )
         )

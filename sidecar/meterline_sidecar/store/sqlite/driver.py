@@ -194,12 +194,16 @@ class SqliteDatabase(SqliteReader):
             place.check()
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, *, may_be_empty: bool = True) -> Self:
         """Open the file, or make it, and bring its schema up to date.
 
         The caller holds the database's lock (see ``files``): nobody else writes.
 
+        Args:
+            may_be_empty: whether a file without anything becomes a ledger.
+
         Raises:
+            NoLedger: the file is none, or is empty and may not be.
             ForeignDatabase: the file is not ours, or of a newer Meterline.
             DatabaseCorrupt: SQLite cannot read it.
             DiskFull, DiskFailed: as in ``Database.transaction``.
@@ -208,7 +212,7 @@ class SqliteDatabase(SqliteReader):
             writer = await aiosqlite.connect(path, isolation_level=None)
             try:
                 # First of all: a stranger's file must stay as it is.
-                await check_origin(SqliteTx(writer), path)
+                await check_origin(SqliteTx(writer), path, may_be_empty=may_be_empty)
                 await _configure_writer(writer)
                 await work_outside(writer, partial(migrate, path=path))
             except BaseException:

@@ -9,8 +9,8 @@ from meterline_sidecar.errors import (
     DatabaseCorrupt,
     DiskFailed,
     DiskFull,
-    ForeignDatabase,
     MeterlineError,
+    NoLedger,
 )
 
 _UNPACK: Final = "user-defined function raised exception"
@@ -50,7 +50,7 @@ def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
         case sqlite3.SQLITE_CORRUPT:
             return DatabaseCorrupt(f"{text}; see `meterline doctor`")
         case sqlite3.SQLITE_NOTADB:
-            return ForeignDatabase(f"{text}; choose another sidecar.database")
+            return NoLedger(f"{text}; choose another sidecar.database")
         case sqlite3.SQLITE_ERROR if _UNPACK in str(error):
             return DatabaseCorrupt(
                 f"{path}: packed events cannot be read; see `meterline doctor`"

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from meterline_sidecar.errors import ForeignDatabase
+from meterline_sidecar.errors import ForeignDatabase, NoLedger
 from meterline_sidecar.store.port import Row, Tx
 
 APPLICATION_ID: Final = 0x4D74726C  # "Mtrl": what `file` and our own check look for
@@ -105,15 +105,16 @@ def _by_table(rows: Iterable[Row]) -> Columns:
     return found
 
 
-async def check_origin(tx: Tx, path: Path) -> int:
+async def check_origin(tx: Tx, path: Path, *, may_be_empty: bool = True) -> int:
     """Return the version of a database's schema; 0 of one that is empty.
 
     It only reads.
 
     Raises:
         ForeignDatabase: the file is somebody else's, or of a newer Meterline.
+        NoLedger: it is none, or empty, where it may not be.
     """
-    return await _check(tx, path, may_be_empty=True)
+    return await _check(tx, path, may_be_empty=may_be_empty)
 
 
 async def check_identity(tx: Tx, path: Path) -> None:
@@ -136,7 +137,7 @@ async def _check(tx: Tx, path: Path, *, may_be_empty: bool) -> int:
     tables = await tx.fetch_one("SELECT count(*) FROM sqlite_schema")
     is_empty = may_be_empty and application == 0 and tables == (0,)
     if application != APPLICATION_ID and not is_empty:
-        raise ForeignDatabase(
+        raise NoLedger(
             f"{path} is not a Meterline database (application_id {application:#x}); "
             "choose another sidecar.database"
         )
