@@ -257,10 +257,7 @@ async def of_correction(
             added=added,
             all_up_to=what.all_up_to,
         )
-        try:
-            recounted = await recount(tx, recounting)
-        except EventsArchived:
-            recounted = await recount(tx, recounting._replace(read_events=read_events))
+        recounted = await _recounted(tx, recounting, read_events)
     corrected = Corrected(places, recounted, payers)
     return await compared(
         database,
@@ -271,3 +268,13 @@ async def of_correction(
         customers_max=CUSTOMERS_MAX,
         is_recounted=True,
     )
+
+
+async def _recounted(
+    tx: Tx, what: Recounting, read_events: ReadEvents
+) -> dict[Place, Delta]:
+    """Return what the windows come to, from files where events left the ledger."""
+    try:
+        return await recount(tx, what)
+    except EventsArchived:
+        return await recount(tx, what._replace(read_events=read_events))
