@@ -17,6 +17,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, _end)
     try:
         from meterline_sidecar.cli.main import main as run
+
+        run()  # loads the module of its command, and what that needs
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("meterline"):
             raise
@@ -24,7 +26,6 @@ def main() -> None:
             f"meterline: {error.name} is not installed; the daemon and its commands"
             " need: pip install 'meterline[sidecar]'"
         )
-    run()
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import base64
 import hmac
-import importlib
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import HOUR_MS, MINUTE_MS, Clock
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.later import later
 from meterline_sidecar.store import alerts as store
 from meterline_sidecar.store.alerts import AlertRow
 from meterline_sidecar.store.port import Database
@@ -37,9 +37,8 @@ PAUSES_MS: Final = (
 """After each attempt that failed; three days in all, then it is given up."""
 
 
-def _library() -> Any:
-    """Return httpx: 6 MiB, which a sidecar that tells nobody of alerts does without."""
-    return importlib.import_module("httpx")
+_library = later("httpx")
+"""6 MiB, which a sidecar that tells nobody of alerts does without."""
 
 
 def signature(secret: str, *, message_id: str, timestamp_s: int, body: str) -> str:

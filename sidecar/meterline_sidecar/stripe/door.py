@@ -6,17 +6,19 @@ Stripe nothing never asks for them.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from meterline_sidecar.access.secret import Secret
+from meterline_sidecar.later import later
 from meterline_sidecar.stripe.calls import Method
 from meterline_sidecar.stripe.meter_events import MeterEvent, Outcome
 
 if TYPE_CHECKING:
     from meterline_sidecar.stripe.api import StripeApi
+
+_module = later("meterline_sidecar.stripe.api", needs="stripe")
 
 
 class StripeDoor:
@@ -36,8 +38,7 @@ class StripeDoor:
     @cached_property
     def api(self) -> StripeApi:
         """What is behind it, loaded now if it was not."""
-        module = importlib.import_module("meterline_sidecar.stripe.api")
-        api: StripeApi = module.StripeApi(
+        api: StripeApi = _module().StripeApi(
             self._key,
             api_base=self._api_base,
             meter_events_base=self._meter_events_base,

@@ -1,6 +1,8 @@
 """What a sidecar does not keep in memory."""
 
 import gc
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Final
@@ -12,10 +14,24 @@ from meterline_sidecar.daemon.assemble import open_parts
 from meterline_sidecar.daemon.run import database_lock
 from meterline_sidecar.files import LedgerFiles
 from tests.clock import FakeClock
+from tests.producer import Connection, batch, event
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR, SidecarProcess
 
 HEAP_BYTES: Final = 64 << 20
 """What the C library of GNU reserves for the heap of a thread, at a multiple of it."""
+ALL_NEED: Final = {
+    *("meterline", "meterline_pricing", "meterline_sidecar", "msgspec"),
+    *("aiosqlite", "anyio", "apscheduler", "click", "h11", "markupsafe", "starlette"),
+    *("typing_extensions", "tzlocal", "uvicorn"),
+}
+"""The packages, besides Python's own, that a sidecar has loaded whatever it is for."""
+TRIED: Final = {
+    *("a2wsgi", "multipart", "python_multipart", "sniffio", "watchfiles"),
+    "org",  # of Jython, which `pickle` looks for
+}
+"""What some of those look for, and have loaded where it is installed."""
+LATER: Final = {"meterline_sidecar.stripe.api", "meterline_sidecar.web.exposition"}
+"""Modules of ours that load others at their first use."""
 GUARD_BYTES_MAX: Final = 1 << 20  # before a thread's stack, which is reserved as well
 
 
@@ -52,6 +68,39 @@ def test_all_threads_share_one_heap(tmp_path: Path) -> None:
 
     assert len(threads) > 1
     assert heaps_of_threads(maps) == []
+
+
+async def test_what_only_some_need_is_not_loaded_by_a_sidecar_that_takes_in_events(
+    tmp_path: Path,
+) -> None:
+    told = {"PYTHONPROFILEIMPORTTIME": "1"}  # it logs each module that it loads
+
+    with SidecarProcess(tmp_path, environment=told) as sidecar:
+        async with Connection(sidecar.socket) as app:
+            await app.hello()
+            await app.send(batch(event()))
+            await app.receive()
+        sidecar.until_counted(1)
+    python = subprocess.run(
+        [sys.executable, "-c", "import sysconfig; sysconfig.get_config_vars()"],
+        env=sidecar.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = loaded_of(sidecar.log.read_text())
+    packages = {name.partition(".")[0] for name in loaded - loaded_of(python.stderr)}
+    assert "meterline_sidecar.web.metrics" in loaded
+    assert packages - sys.stdlib_module_names <= ALL_NEED | TRIED
+    assert not loaded & LATER
+
+
+def loaded_of(log: str) -> set[str]:
+    """Return the modules that a process has logged as loaded."""
+    said = (line for line in log.splitlines() if line.startswith("import time:"))
+    names = {line.rpartition("|")[2].strip() for line in said}
+    return names - {"imported package"}  # the heading
 
 
 def heaps_of_threads(maps: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import ago, format_time_ms, lasting
 from meterline_sidecar.config.names import BYTES as UNIT_BYTES
 from meterline_sidecar.decimals import Number, readable
+from meterline_sidecar.later import later
 from meterline_sidecar.local import local_money, local_number
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.printable import unreversed
@@ -220,13 +220,14 @@ def _shown(value: object) -> object:
     return type(value)(unreversed(value))
 
 
+_library = later("jinja2")
+"""4 MiB, which a sidecar whose pages nobody opens does without."""
+
+
 @cache
 def environment() -> jinja2.Environment:
-    """Return what makes pages of templates.
-
-    Its library is 4 MiB, which a sidecar whose pages nobody opens does without.
-    """
-    library = importlib.import_module("jinja2")
+    """Return what makes pages of templates."""
+    library = _library()
     made: jinja2.Environment = library.Environment(
         loader=library.PackageLoader("meterline_sidecar.web"),
         autoescape=True,
