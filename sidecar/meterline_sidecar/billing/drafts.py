@@ -371,6 +371,9 @@ def charged(
     """
     calendar = Calendar(time_zone=time_zone, period=plan.period, anchor=anchor)
     whole = calendar.named(period.name)
+    # It may have had another zone.
+    start, end = min(whole.start, period.start), max(whole.end, period.end)
+    whole = Period(start, end, period.name)
     share = share_of(period, whole, by=plan.prorate, time_zone=time_zone)
     return invoice(plan, usage, period, share=share)
 

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from meterline_pricing import Plan, RateCard
+from meterline_pricing import Calendar, Plan, RateCard
 from meterline_pricing.models import Flat, PerUnit
 from meterline_sidecar.billing.drafts import charged
 from meterline_sidecar.config.shape import Customer
@@ -42,3 +42,12 @@ def test_a_first_period_that_is_cut_short_has_its_fee_cut(
     drawn = charged(plan(prorate), {"calls": 7}, period, time_zone=customer.time_zone)
 
     assert [f"{line.amount:f}" for line in drawn.lines] == [fee, "7.00"]
+
+
+def test_a_period_from_before_the_zone_changed_is_charged_by_its_days() -> None:
+    calendar = Calendar(time_zone="America/New_York")
+    period = calendar.named("2026-11")
+
+    drawn = charged(plan("day"), {"calls": 7}, period, time_zone="Asia/Tokyo")
+
+    assert [f"{line.amount:f}" for line in drawn.lines] == ["30.00", "7.00"]

@@ -15,6 +15,7 @@ from meterline_pricing import Catalogue, PricingError
 from meterline_pricing.combined import combined, names_in
 from meterline_pricing.models import Credit
 from meterline_pricing.tools import Difference, difference_of, ranked
+from meterline_sidecar.billing.balances import Balances
 from meterline_sidecar.billing.credits import name_of
 from meterline_sidecar.billing.drafts import charged, priced
 from meterline_sidecar.cli.client import Client
@@ -24,6 +25,7 @@ from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.prices import read_prices
 from meterline_sidecar.decimals import added
+from meterline_sidecar.store.invoices import NewUse
 from meterline_sidecar.usage.customer_usage import MeterUsage
 from meterline_sidecar.web.answers.credits import CustomerCredits
 from meterline_sidecar.web.answers.customers import CustomerPage, ShownCustomer
@@ -103,9 +105,13 @@ def _difference(
     assert before.period is not None, "the API names it"
     names = [before.plan] if before.plan in prices.names else names_in(before.plan)
     plan = combined([prices.plan(name, at=day, customer=customer.id) for name in names])
+    credits_ = client.get(
+        f"/v1/customers/{quote(customer.id, safe='')}/credits", CustomerCredits
+    )
+    plan = _balances(credits_).applied_to(plan, before.period, customer.time_zone)
     paid = {line.name: -line.amount for line in before.lines if line.kind == "credit"}
     if paid or not before.total:
-        plan = replace(plan, credits=(*plan.credits, *_granted(client, answer, paid)))
+        plan = replace(plan, credits=(*plan.credits, *_granted(credits_, answer, paid)))
     after = charged(
         plan,
         usage,
@@ -116,16 +122,31 @@ def _difference(
     return difference_of(customer.id, before, after)
 
 
+def _balances(known: CustomerCredits) -> Balances:
+    """Return what final invoices used of the credits and coupons of plans."""
+    return Balances(
+        NewUse(
+            customer=known.customer,
+            kind=use.kind,
+            name=use.name,
+            currency=use.currency,
+            period=use.period,
+            invoice_id=0,
+            amount=str(use.amount),
+        )
+        for use in known.uses
+    )
+
+
 def _granted(
-    client: Client, answer: ShownInvoice, paid: Mapping[str, Decimal]
+    known: CustomerCredits, answer: ShownInvoice, paid: Mapping[str, Decimal]
 ) -> Iterator[Credit]:
     """Yield what a customer was granted, as it would pay for other amounts, too.
 
     Args:
         paid: what each credit paid of the invoice as it is.
     """
-    path = f"/v1/customers/{quote(answer.customer, safe='')}/credits"
-    for one in client.get(path, CustomerCredits).credits:
+    for one in known.credits:
         name = name_of(one.credit, one.title)
         # What a final invoice used up is not left any more.
         before = paid.get(name, ZERO) if answer.status == "final" else ZERO

@@ -73,9 +73,24 @@ class ShownCredit(msgspec.Struct, frozen=True, kw_only=True):
     end_reason: str | None
 
 
+class TermUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a final invoice used of a credit or a coupon."""
+
+    kind: Literal["credit", "coupon"]
+    name: str
+    """As it is called on invoices."""
+    currency: str
+    period: str
+    """Whose invoice, or what changed since, used it."""
+    amount: Decimal
+    """Below zero where something was given back."""
+
+
 class CustomerCredits(msgspec.Struct, frozen=True, kw_only=True):
     """All credits that a customer was granted."""
 
     customer: str
     credits: tuple[ShownCredit, ...]
     """In the order in which they were granted."""
+    uses: tuple[TermUse, ...]
+    """Of these, and of credits and coupons of plans that are used up over time."""

@@ -13,6 +13,7 @@ from meterline_sidecar.billing.credits import Balance, NewGrant, balances_of, na
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store.invoices import uses_of
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.agreed import plan_of
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -21,6 +22,7 @@ from meterline_sidecar.web.answers.credits import (
     CustomerCredits,
     NewCredit,
     ShownCredit,
+    TermUse,
 )
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
@@ -47,7 +49,21 @@ async def get_credits(parts: Parts, query: CreditsQuery) -> CustomerCredits:
     customer = find_customer(parts, query.customer)
     async with snapshot(parts.database) as (tx, at):
         found = await credits_shown(parts, tx, at, customer)
-    return CustomerCredits(customer=customer.id, credits=found)
+        uses = await uses_of(tx, customer.id)
+    return CustomerCredits(
+        customer=customer.id,
+        credits=found,
+        uses=tuple(
+            TermUse(
+                kind=use.kind,
+                name=use.name,
+                currency=use.currency,
+                period=use.period,
+                amount=Decimal(use.amount),
+            )
+            for use in uses
+        ),
+    )
 
 
 async def grant_credit(
