@@ -10,6 +10,7 @@ ledger, and what its process worked is divided by the answers.
 
 import argparse
 import asyncio
+import gc
 import random
 import statistics
 import sys
@@ -28,6 +29,7 @@ from benchmarks.full_ledger import aggregator_of, free_port
 from benchmarks.harness import SIDECAR, cpu_s, heading, sidecar
 from meterline_pricing import Period
 from meterline_sidecar.clock import DAY_MS, SystemClock
+from meterline_sidecar.daemon.run import GARBAGE_OBJECTS
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
@@ -199,6 +201,7 @@ def main() -> None:
     parser.add_argument("--apart", action="store_true", help="not all on every day")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    gc.set_threshold(GARBAGE_OBJECTS)  # as a sidecar does
     result: dict[str, dict[str, float]] = {}
     for n_groups in options.groups:
         for packs in (False, True):

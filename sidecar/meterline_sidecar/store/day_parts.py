@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.store.columns import LISTED, listed, number_rows
 from meterline_sidecar.store.owned import one_of, whole
-from meterline_sidecar.store.port import Row, Tx, Value
+from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.rollups import Rollup
 
 PARTS: Final = Rollup("day_parts", ("subject_id", "start_ms"))
-NO_LABELS: Final = "''"
-"""What a pack has in the place of labels."""
+PART: Final = "u.start_ms = ? AND u.end_ms = ?"
+"""A test of a part: just this one."""
 GAPS_PER_READ: Final = 200
 
 Span = tuple[int, int]
@@ -49,26 +49,18 @@ def cut(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def beside_windows(
-    test: str, *customers: str, generation: int, span: Span, named: bool
-) -> tuple[str, tuple[Value, ...]]:
-    """Return what ends a query for windows of a part of a day, and its parameters.
-
-    Of whom windows are read: those that have no such part; and a query for parts.
+def without_part(theirs: str) -> str:
+    """Return a test of whose windows are read: of those who have no such part.
 
     Args:
-        test: of who pays, see ``owned``; customers are its parameters.
-        named: whether a part has no labels, or the group 0.
+        theirs: a test of whose they are, which ends with a query for subjects.
     """
-    part = "p.generation = ? AND p.start_ms = ? AND p.end_ms = ?"
-    given: tuple[Value, ...] = (*customers, generation, *span)
-    query = (
-        f"({whole(test)} AND NOT EXISTS (SELECT 1 FROM day_parts p"  # noqa: S608 - our own words
-        f" WHERE p.subject_id = subjects.id AND {part}))"
-        f" UNION ALL SELECT p.subject_id, p.start_ms, {NO_LABELS if named else 0},"
-        f" p.body FROM day_parts p WHERE p.subject_id IN ({whole(test)}) AND {part}"
+    assert theirs.endswith(")")
+    return (
+        f"{theirs[:-1]} AND NOT EXISTS (SELECT 1 FROM day_parts p"  # noqa: S608 - our own words
+        " WHERE p.subject_id = subjects.id AND p.generation = ?"
+        " AND p.start_ms = ? AND p.end_ms = ?))"
     )
-    return query, given * 2
 
 
 async def read_parts(
@@ -85,9 +77,9 @@ async def read_parts(
     wanted = set(cut(spans))
     start, end = spans[0][0], spans[-1][1]
     rows = await tx.fetch_all(
-        "SELECT subject_id, start_ms, end_ms, body FROM day_parts"  # noqa: S608 - our own words
-        f" WHERE generation = ? AND subject_id IN ({whole(one_of(1))})"
-        " AND start_ms >= ? AND start_ms < ? ORDER BY subject_id, start_ms",
+        "SELECT u.subject_id, u.start_ms, u.end_ms, u.body FROM day_parts u"  # noqa: S608 - our own words
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
+        " AND u.start_ms >= ? AND u.start_ms < ? ORDER BY u.subject_id, u.start_ms",
         (generation, customer, start, end),
     )
     parts = [part for part in map(Part._make, rows) if part[1:3] in wanted]

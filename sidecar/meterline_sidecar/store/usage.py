@@ -7,8 +7,13 @@ import msgspec
 
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
-from meterline_sidecar.store.day_parts import NO_LABELS, Span, read_parts
-from meterline_sidecar.store.days_and_edges import GROUPS, days_and_edges
+from meterline_sidecar.store.day_parts import Span, read_parts
+from meterline_sidecar.store.days_and_edges import (
+    GROUPS,
+    NO_LABELS,
+    Query,
+    days_and_edges,
+)
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.owned import (
     NOBODY,
@@ -22,7 +27,6 @@ from meterline_sidecar.store.packed_days import (
     Packed,
     labels_in,
     unpack,
-    unpack_all,
 )
 from meterline_sidecar.store.port import Row, Tx
 
@@ -113,9 +117,8 @@ async def read_days(
     paid.
     """
     test, span = one_of(1), {"start": start, "end": end}
-    rows = await tx.fetch_all(
-        *days_and_edges(test, customer, generation=generation, span=(start, end))
-    )
+    halves = days_and_edges(test, customer, generation=generation, span=(start, end))
+    rows = await tx.fetch_all(*halves.both)
     packs = [
         (subject_id, day_ms, block)
         for subject_id, day_ms, labels, body in rows
@@ -146,25 +149,35 @@ async def read_sums_of(
 ) -> dict[str, Sums]:
     """Return the same of several customers, as sums that a long span takes hardly longer for."""
     test, span = one_of(len(customers)), {"start": start, "end": end}
-    query, given = days_and_edges(
+    halves = days_and_edges(
         test, *customers, generation=generation, span=(start, end), named=False
     )
-    rows = await tx.fetch_all(
-        "SELECT s.customer, g.labels, d.totals FROM"  # noqa: S608 - our own words
-        f" (SELECT w.subject_id, w.group_id, {_LISTED} AS totals FROM"
-        f" ({query}) AS w GROUP BY w.subject_id, w.group_id)"
-        " AS d JOIN subjects s ON s.id = d.subject_id"
-        " LEFT JOIN groups g ON g.id = d.group_id"
-        " WHERE g.id IS NOT NULL OR d.group_id = 0",
-        given,
-    )
+    queries = [
+        Query(
+            "SELECT s.customer, g.labels, d.totals FROM"  # noqa: S608 - our own words
+            f" (SELECT w.subject_id, w.group_id, {_LISTED} AS totals FROM"
+            f" ({halves.rows.text}) AS w GROUP BY w.subject_id, w.group_id) AS d"
+            " JOIN subjects s ON s.id = d.subject_id JOIN groups g ON g.id = d.group_id",
+            halves.rows.given,
+        )
+    ]
+    if halves.packs is not None:
+        queries.append(
+            Query(
+                "SELECT s.customer, w.labels, w.totals"  # noqa: S608 - our own words
+                f" FROM ({halves.packs.text}) AS w CROSS JOIN subjects s"
+                " WHERE s.id = w.subject_id",
+                halves.packs.given,
+            )
+        )
+    rows = await tx.fetch_all(*Query.of_all(*queries))
     sums: dict[str, list[tuple[str, list[Totals]]]] = {name: [] for name in customers}
     blocks: dict[str, list[Block]] = {name: [] for name in customers}
     for customer, labels, totals in rows:
-        if labels is None:
-            blocks[customer] += unpack_all(f"[{totals}]")
-        else:
+        if labels:
             sums[customer].append((labels, _listed_totals.decode(f"[{totals}]")))
+        else:
+            blocks[customer] += unpack(totals)
     for owner, row in await _of_parts(tx, generation, test, *customers, **span):
         assert owner is not None
         sums[owner].append((row.labels, [row.totals]))
@@ -263,7 +276,8 @@ async def read_unassigned(
 
     In order of time, days and windows as above.
     """
-    query, given = days_and_edges(NOBODY, generation=generation, span=(start, end))
+    halves = days_and_edges(NOBODY, generation=generation, span=(start, end))
+    query, given = halves.both
     rows = await tx.fetch_all(
         f"{query} ORDER BY at_ms, subject_id, labels LIMIT ?",
         # A pack comes before the rows of its day, and may be the last of what is shown.

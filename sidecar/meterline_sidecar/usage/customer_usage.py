@@ -28,7 +28,7 @@ _labels: Final = msgspec.json.Decoder(dict[str, str])
 UNASSIGNED_ROWS_MAX: Final = 10_000  # windows; what is beyond them is not shown
 
 
-class GroupUsage(msgspec.Struct, frozen=True):
+class GroupUsage(msgspec.Struct, frozen=True, gc=False):
     """Usage under one combination of a meter's dimensions."""
 
     labels: dict[str, str]
@@ -146,13 +146,11 @@ def meter_usage(
     each group is a thing of its own, such as one seat count a region. Which groups
     there are is up to what the meter was when they were counted.
     """
-    total = total_of([quantity(value) for value in groups.values()])
-    shown = (
-        tuple(
-            GroupUsage(_labels.decode(labels), quantity(groups[labels]))
-            for labels in sorted(groups)
+    quantities = {labels: quantity(total) for labels, total in groups.items()}
+    shown: tuple[GroupUsage, ...] = ()
+    if any(labels != UNGROUPED for labels in quantities):
+        shown = tuple(
+            GroupUsage(_labels.decode(labels), quantities[labels])
+            for labels in sorted(quantities)
         )
-        if any(labels != UNGROUPED for labels in groups)
-        else ()
-    )
-    return MeterUsage(meter, aggregation, total, shown)
+    return MeterUsage(meter, aggregation, total_of(quantities.values()), shown)

@@ -61,42 +61,46 @@ def _of_packs(
     alike: dict[bytes, list[Block]] = defaultdict(list)
     for block in packed.blocks:
         alike[bytes(block.groups)].append(block)
-    blocks = [(ids_in(groups), of) for groups, of in alike.items()]
+    blocks = [
+        ([packed.labels[i] for i in ids_in(groups)], of) for groups, of in alike.items()
+    ]
     for name, aggregation in aggregations.items():
         totals = _of_columns(name, aggregation, blocks)
         if totals:
-            yield name, {packed.labels[i]: total for i, total in totals.items()}
+            yield name, totals
 
 
 def _of_columns(
-    name: str, aggregation: Aggregation, alike: Iterable[tuple[list[int], list[Block]]]
-) -> dict[int, Total]:
-    """Return a meter's totals by the ids of their groups.
+    name: str, aggregation: Aggregation, alike: Iterable[tuple[list[str], list[Block]]]
+) -> ByGroup:
+    """Return a meter's totals by the labels of their groups.
 
     Args:
-        alike: ids, and the blocks of just these groups: of a steady customer most days
-            have the same, and are added up all at once.
+        alike: labels, and the blocks of just these groups: of a steady customer most
+            days have the same, and are added up all at once.
     """
     adds_up = AGGREGATIONS[aggregation].add is SUMS.add
-    sums: dict[int, int] = defaultdict(int)
-    parts: dict[int, list[Total]] = defaultdict(list)
-    for ids, blocks in alike:
+    sums: dict[str, int] = {}
+    parts: dict[str, list[Total]] = defaultdict(list)
+    for labels, blocks in alike:
         whole = [block.whole[name] for block in blocks if name in block.whole]
         columns: list[Sequence[Total]] = [
             block.others[name] for block in blocks if name in block.others
         ]
-        if adds_up and whole:
-            for i, total in zip(ids, _added(whole), strict=True):
-                sums[i] += total
-        else:
+        if not adds_up:
             columns += whole
+        elif whole and sums:
+            for one, more in zip(labels, _added(whole), strict=True):
+                sums[one] = sums.get(one, 0) + more
+        elif whole:
+            sums = dict(zip(labels, _added(whole), strict=True))
         for column in columns:
-            for i, one in zip(ids, column, strict=True):
-                parts[i].append(one)
-    found: dict[int, Total] = {**sums}
-    for i, totals in parts.items():
-        known = [found[i]] if i in found else []
-        found[i] = total_of_many(aggregation, [*known, *totals])
+            for one, total in zip(labels, column, strict=True):
+                parts[one].append(total)
+    found: ByGroup = {**sums}
+    for one, totals in parts.items():
+        known = [found[one]] if one in found else []
+        found[one] = total_of_many(aggregation, [*known, *totals])
     return found
 
 

@@ -80,12 +80,16 @@ async def test_one_customers_usage_is_found_without_reading_that_of_all(
         await store.read_usage(plans, 1, customer="acme", **span)
         await store.read_sums_of(plans, 1, customers=["acme", "b"], **span)
         await store.read_windows(plans, 1, customer="acme", **span)
+        await store.read_spans(
+            plans, 1, customer="acme", spans=[(span["start"], span["end"])]
+        )
         await store.count_unique(plans, 1, customer="acme", **span)
         await store.read_unassigned(plans, 1, limit=10, **span)
 
-    reads = [step for step in plans.steps if re.match(r"(SEARCH|SCAN) [uv]\b", step)]
-    # Of subjects with one payer, and of those that changed hands, by their times.
-    assert len(reads) == 28
+    reads = [step for step in plans.steps if re.match(r"(SEARCH|SCAN) [uvp]\b", step)]
+    # Of subjects with one payer, by days, windows and parts of days, each with a look
+    # at who has one; and of those that changed hands, by their times.
+    assert len(reads) == 39
     assert all("generation=? AND subject_id=?" in step for step in reads), reads
     times = [step for step in plans.steps if "owners" in step]
     assert times
