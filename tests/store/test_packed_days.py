@@ -267,6 +267,18 @@ async def test_groups_that_are_taken_out_of_packs_are_in_them_no_more(
     assert none == []
 
 
+async def test_groups_that_packs_have_are_known(database: Database) -> None:
+    await fill(database)
+    day, other = Day(WHOLE, DAY), Day(WHOLE, DAY + DAY_MS)
+    async with database.transaction() as tx:
+        await packing.pack_day(tx, 1, day, ADDING)
+        keys = [(*day, 1), (*day, 77), (*other, 1), (MOVED, DAY, 1)]
+
+        assert await packing.in_packs(tx, 1, keys) == {(*day, 1)}
+        assert await packing.in_packs(tx, 2, keys) == set()
+        assert await packing.in_packs(tx, 1, []) == set()
+
+
 async def test_days_of_many_groups_are_found_by_subject(database: Database) -> None:
     await fill(database, groups=8)
     async with database.transaction() as tx:

@@ -15,18 +15,27 @@ from meterline_sidecar.usage.summed import by_group
 from tests.agreed import agree_to
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_verify import tamper
+from tests.integration.usage import test_corrections
 from tests.integration.usage.test_corrections import (
     METERS,
     Corrected,
     some_events,
 )
-from tests.producer import NOON_MS, Connection, batch
+from tests.producer import NOON_MS, Connection, batch, event
 
 ADDING: dict[str, Aggregation] = {
     m.name: m.aggregation for m in METERS if m.aggregation != "unique"
 }
 TODAY_MS = NOON_MS // DAY_MS * DAY_MS
 SPAN = {"start": TODAY_MS - DAY_MS, "end": TODAY_MS + 2 * DAY_MS}
+
+
+BESIDE = (
+    "INSERT INTO usage_days (generation, subject_id, day_ms, group_id, totals)"
+    " SELECT generation, subject_id, day_ms, body ->> '$[0].groups[0]',"
+)
+"""Begins a statement for a row beside each pack, of a group that is in it."""
+BY_MODEL = Meter("users_by_model", "unique", value="subject", group_by=("model",))
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +128,29 @@ async def test_packed_days_stay_right_as_events_come_late_and_are_corrected(
     assert await n_rows(ledger, "packed_days") == 0
 
 
+async def test_late_values_leave_no_empty_row_beside_a_pack_that_has_their_group(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(test_corrections, "METERS", (*METERS, BY_MODEL))
+    seats = {"quantities": {"seats": 1}, "properties": {"model": "x"}}
+    ledger = await Corrected.of(sidecar, [event(**seats), event(route="/b", **seats)])
+    await pack(ledger)
+    before = await n_rows(ledger, "usage_days")
+
+    async with Connection(sidecar.socket) as app:
+        await app.hello("7" * 32)
+        await app.ship(batch(event(properties={"model": "x"}, subject="acct_9")))
+        await app.ship(
+            batch(event(properties={"model": "x"}, subject="acct_1"), first_seq=2)
+        )
+    await ledger.aggregator.run()
+
+    assert await n_rows(ledger, "usage_days") > before
+    assert await ledger.sound() == []
+    await pack(ledger)
+    assert await ledger.sound() == []
+
+
 async def test_what_is_counted_again_is_packed_in_place_of_what_was(
     sidecar: Sidecar,
 ) -> None:
@@ -160,6 +192,32 @@ async def test_a_day_is_packed_an_hour_after_its_end(sidecar: Sidecar) -> None:
         ("UPDATE packed_days SET body = 'x'", "cannot be read: it is damaged"),
         (
             "UPDATE packed_days SET body = replace(body, '\"calls\":[', '\"calls\":[9')",
+            "usage_days: ",
+        ),
+        (
+            "UPDATE packed_days SET body = '[' || substr(body, 2, length(body) - 2)"
+            " || ',' || substr(body, 2)",
+            "a group is in it twice",
+        ),
+        (
+            "UPDATE packed_days SET body = replace(body, ',', ', ')",
+            "as Meterline writes",
+        ),
+        (
+            "INSERT INTO packed_days (generation, subject_id, day_ms, body)"
+            " SELECT generation, 99, day_ms, body FROM packed_days LIMIT 1",
+            "the events come to nothing",
+        ),
+        (
+            "INSERT INTO packed_days (generation, subject_id, day_ms, body)"
+            " SELECT generation, 1, day_ms + 86400000, '[]' FROM packed_days LIMIT 1",
+            "is empty",
+        ),
+        (f"{BESIDE} '{{}}' FROM packed_days", "a row without a total stands beside"),
+        (f"{BESIDE} '{{\"calls\":1}}' FROM packed_days", "usage_days: "),
+        (
+            "INSERT INTO usage_days (generation, subject_id, day_ms, group_id, totals)"
+            " SELECT generation, subject_id, day_ms, 99, '{}' FROM packed_days",
             "usage_days: ",
         ),
     ],
