@@ -8,26 +8,34 @@ counted now may be more or less, which is an adjustment elsewhere.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
 from meterline_pricing import Line, Period
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.decimals import Number
-from meterline_sidecar.meters import AGGREGATIONS, Meter, Totals, aggregations_of, merge
+from meterline_sidecar.decimals import Number, total_of
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    Meter,
+    Totals,
+    aggregations_of,
+    quantity,
+)
 from meterline_sidecar.store import subjects as subject_store
 from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.packed_days import Block, Packed
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.usage import UsageRow
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.days import Day
 from meterline_sidecar.usage.counted import Counted
-from meterline_sidecar.usage.customer_usage import meter_usage
+from meterline_sidecar.usage.summed import by_group
 
 SUBJECTS_MAX: Final = 50
+NOTHING: Final = store.Days([], [], {})
 
 
 class OnDay(NamedTuple):
@@ -131,18 +139,18 @@ async def _in_span(
     meters: dict[str, Meter],
     day: Period | None,
 ) -> _InSpan:
-    rows: Sequence[UsageRow] = ()
+    used = NOTHING
     if meters:
-        rows = await store.read_usage(
+        used = await store.read_days(
             tx, at.generation, customer=customer.id, start=span.start, end=span.end
         )
-    subjects = _added(meters, ((row.subject_id, row) for row in rows))
+    subjects = _added(meters, used, lambda subject_id, _at_ms: subject_id)
     ids = {key for known in subjects.values() for key in known}
     return _InSpan(
         meters,
         days,
-        whole=_added(meters, ((0, row) for row in rows)),
-        by_day=await _by_day(tx, at, customer, days, meters, rows),
+        whole=_added(meters, used, lambda _subject_id, _at_ms: 0),
+        by_day=await _by_day(tx, at, customer, days, meters, used),
         subjects=subjects,
         windows=await _windows(tx, at, customer, _both(span, day), meters),
         names=await subject_store.names_of(tx, sorted(ids)) if ids else {},
@@ -155,27 +163,31 @@ async def _by_day(
     customer: Customer,
     days: Sequence[Day],
     meters: Mapping[str, Meter],
-    rows: Sequence[UsageRow],
+    used: store.Days,
 ) -> dict[str, dict[int, Number]]:
     """Return what was used on days, by their place among them.
 
     Args:
-        rows: of the whole span, by days in UTC: enough where those are the customer's.
+        used: of the whole span, by days in UTC: enough where those are the customer's.
     """
     starts = [day.start for day in days]
     if all(start % DAY_MS == 0 for start in starts[1:]):
-        placed = (
-            (max(bisect_right(starts, row.window_ms) - 1, 0), row) for row in rows
+        return _added(
+            meters,
+            used,
+            lambda _subject_id, at_ms: max(bisect_right(starts, at_ms) - 1, 0),
         )
-        return _added(meters, placed)
     found: dict[str, dict[int, Number]] = {name: {} for name in meters}
     for i, day in enumerate(days):
         # A busy month has 60,000 windows: a day at a time, others are answered between.
-        of_day = await store.read_usage(
+        of_day = await store.read_days(
             tx, at.generation, customer=customer.id, start=day.start, end=day.end
         )
-        for name, known in _added(meters, ((i, row) for row in of_day)).items():
-            found[name] |= known
+        for name, known in _added(
+            meters, of_day, lambda _subject_id, _at_ms: 0
+        ).items():
+            if known:
+                found[name][i] = known[0]
     return found
 
 
@@ -221,35 +233,37 @@ async def _windows(
     day: Period | None,
     meters: Mapping[str, Meter],
 ) -> dict[str, dict[int, Number]]:
-    rows: Iterable[tuple[int, str, Totals]] = ()
-    if day is not None:
-        rows = await store.read_windows(
-            tx, at.generation, customer=customer.id, start=day.start, end=day.end
-        )
+    if day is None:
+        return {name: {} for name in meters}
+    rows = await store.read_windows(
+        tx, at.generation, customer=customer.id, start=day.start, end=day.end
+    )
     # Whose it is makes no difference in a window.
+    windows = [UsageRow(0, *row) for row in rows]
     return _added(
-        meters,
-        ((at_ms, UsageRow(0, at_ms, labels, totals)) for at_ms, labels, totals in rows),
+        meters, NOTHING._replace(rows=windows), lambda _subject_id, at_ms: at_ms
     )
 
 
 def _added(
-    meters: Mapping[str, Meter], rows: Iterable[tuple[int, UsageRow]]
+    meters: Mapping[str, Meter], used: store.Days, key_of: Callable[[int, int], int]
 ) -> dict[str, dict[int, Number]]:
-    """Add usage up under keys, per meter: as a whole period is added up."""
+    """Add usage up under keys, per meter: as a whole period is added up.
+
+    Args:
+        key_of: returns the key of a subject and a time.
+    """
     aggregations = aggregations_of(meters.values())
-    sums: dict[int, dict[str, Totals]] = defaultdict(lambda: defaultdict(dict))
-    for key, row in rows:
-        asked = {name: t for name, t in row.totals.items() if name in meters}
-        if asked:
-            merge(sums[key][row.labels], more=asked, aggregations=aggregations)
+    rows: dict[int, list[tuple[str, list[Totals]]]] = defaultdict(list)
+    for subject_id, at_ms, labels, totals in used.rows:
+        rows[key_of(subject_id, at_ms)].append((labels, [totals]))
+    blocks: dict[int, list[Block]] = defaultdict(list)
+    for subject_id, at_ms, block in used.packs:
+        blocks[key_of(subject_id, at_ms)].append(block)
     found: dict[str, dict[int, Number]] = {name: {} for name in meters}
-    for key, groups in sums.items():
-        for name, meter in meters.items():
-            totals = {
-                labels: known[name] for labels, known in groups.items() if name in known
-            }
-            if totals:
-                usage = meter_usage(name, meter.aggregation, totals)
-                found[name][key] = usage.quantity
+    for key in rows.keys() | blocks.keys():
+        packed = Packed(blocks.get(key, []), used.labels)
+        groups = by_group(aggregations, store.Sums(rows.get(key, []), packed))
+        for name, totals in groups.items():
+            found[name][key] = total_of([quantity(total) for total in totals.values()])
     return found
