@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import corrections, late
+from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.usage.definition import Definition, decode
@@ -35,7 +36,9 @@ async def screened(tx: Tx, served: Generation) -> Screened | None:
         return None
     first = min(step.after_event_id for step in steps if step.meter is not None)
     known = int(await facts.get_fact(tx, SCREENED) or 0)
-    return Screened(reporting, max(known, first))
+    # What left the ledger is settled, also for a meter that counts all of it again.
+    settled = (await begin(tx)).event_id
+    return Screened(reporting, max(known, first, settled))
 
 
 async def is_screened(tx: Tx, served: Generation) -> bool:

@@ -101,6 +101,31 @@ def test_late_usage_of_an_hour_whose_events_left_is_held_back_and_counting_goes_
         assert "as they were written" in run(sidecar, "verify", "--invoices")
 
 
+def test_a_new_meter_that_reports_what_is_late_counts_again_what_left(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "archive").mkdir()
+    with SidecarProcess(
+        tmp_path, meterline=METERLINE + ARCHIVE, clock="2026-11-06T12:00:05Z"
+    ) as sidecar:
+        fill(sidecar)
+        run(sidecar, "invoice", "acme", "--period", "2026-11", "--finalize")
+        run(sidecar, "archive", "run")
+        asyncio.run(ship(sidecar.socket, event(), producer="c" * 32))  # late
+        sidecar.until_counted(32)
+        calls = '[[meter]]\nname = "calls"\naggregation = "count"\nlate = "report"\n'
+        sidecar.config.write_text(f"{sidecar.config.read_text()}\n{calls}")
+
+        run(sidecar, "reload")
+        again = ("meters", "rebuild", "calls", "--into-final", "new", "--apply")
+        assert "100 of 100 percent counted again" in run(sidecar, *again)
+        until(lambda: sidecar.get("/v1/late")["late"])
+
+        run(sidecar, "invoice", "acme", "--period", "2026-12", "--finalize")
+        assert "job_failing" not in codes(sidecar)
+        assert "as they were written" in run(sidecar, "verify")
+
+
 def test_old_events_leave_a_ledger_that_runs_and_come_back(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     with SidecarProcess(
