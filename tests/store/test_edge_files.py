@@ -4,6 +4,7 @@ from typing import Final
 
 from meterline.events import Flag
 from meterline.wire import SEQ_MAX, Hello
+from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.fleet.forgotten import n_lost
 from meterline_sidecar.ingest.producer_row import new_row
 from meterline_sidecar.store import fleet
@@ -46,6 +47,54 @@ async def test_files_come_back_in_the_order_of_the_chain(database: Database) -> 
         sums = await store.sums(tx)
         assert sums[1] == (2, 3 + 2**40, 14, first.learned_ms)
         assert sums.keys() == {1, 2}
+
+
+async def test_a_ledgers_own_files_and_those_of_its_edges_are_told_apart(
+    database: Database,
+) -> None:
+    own, of_edge = a_file(edge_id=store.OWN, file="own"), a_file(file="theirs")
+    async with database.transaction() as tx:
+        for file in (own, of_edge, a_file(edge_id=2, file="anothers", mac=b"\1")):
+            await store.add_file(tx, file)
+
+    async with database.reading() as tx:
+        kept = [
+            [one.file for one in await store.kept(tx, is_own=is_own, limit=9)]
+            for is_own in (True, False)
+        ]
+        assert kept == [["own"], ["anothers", "theirs"]]
+        is_of_an_edge = [
+            await store.is_of_an_edge(tx, file) for file in ("own", "theirs", "none")
+        ]
+        assert is_of_an_edge == [False, True, False]
+
+
+async def test_files_that_left_are_found_by_their_hours(database: Database) -> None:
+    day = [
+        a_file(
+            file=f"{hour}",
+            first_batch_id=hour,
+            last_batch_id=hour,
+            first_event_id=hour,
+            events=1,
+            first_ms=hour * HOUR_MS + 1,
+            beyond_ms=(hour + 1) * HOUR_MS,
+        ).as_move()
+        for hour in range(1, 9)
+    ]
+    async with database.transaction() as tx:
+        for move in day:
+            await archive.add_move(tx, move)
+
+    async def found(*hours: int) -> list[str]:
+        async with database.reading() as tx:
+            files = await archive.files_of_hours(tx, [one * HOUR_MS for one in hours])
+        return [move.file for move in files]
+
+    assert await found() == []
+    assert await found(0, 9) == []
+    assert await found(7, 2) == ["2", "7"]
+    assert await found(*range(12)) == [move.file for move in day]
 
 
 async def test_of_a_file_that_was_written_anew_the_last_row_holds(
