@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
+INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM  # as a shell says it
 
 
@@ -15,6 +17,16 @@ def main() -> None:
         # The first process of a container is sent no signal that it does not handle:
         # until the sidecar runs, a stop would wait for the end of its grace.
         signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until a command is loaded, nothing is begun that would have to be cleared away.
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        _run()
+    except KeyboardInterrupt as error:
+        _end_interrupted(str(error) or "interrupted")
+
+
+def _run() -> None:
     try:
         from meterline_sidecar.cli.main import main as run
 
@@ -26,6 +38,24 @@ def main() -> None:
             f"meterline: {error.name} is not installed; the daemon and its commands"
             " need: pip install 'meterline[sidecar]'"
         )
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    _end_interrupted("interrupted")
+
+
+def _end_interrupted(text: str) -> NoReturn:
+    """End at once: what was begun is cleared away, and no thread is waited for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(
+        OSError, ValueError, AttributeError
+    ):  # a stream may be closed, or None
+        # On a terminal, the line that it is in is that of ^C, or of a bar.
+        begin = "\n" if sys.stderr.isatty() else ""
+        print(f"{begin}meterline: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

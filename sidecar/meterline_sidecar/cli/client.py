@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from meterline_sidecar.cli.exits import (
+    Interrupted,
     NoSidecar,
     NotFound,
     NotNow,
@@ -248,6 +249,13 @@ class Client:
             response = self._http.request(
                 method, path, params=sent, content=body, timeout=timeout_s
             )
+        except KeyboardInterrupt as error:
+            if method == "GET":
+                raise
+            raise Interrupted(
+                f"interrupted; the sidecar at {self.url} may still do what it was asked:"
+                " look (`meterline status`, `meterline audit`) before you ask again"
+            ) from error
         except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
             raise NoSidecar(
                 f"the sidecar at {self.url} has not answered for {timeout_s:.0f} s, and"

@@ -13,6 +13,10 @@ EXIT_UNREACHABLE: Final = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 
 
+class Interrupted(MeterlineError):
+    """Somebody pressed Ctrl-C; the text says what there is to know then."""
+
+
 class NoSidecar(MeterlineError):
     """No sidecar answers where it was looked for; the text says where that was."""
 

@@ -10,6 +10,7 @@ import errno
 import importlib
 import keyword
 import os
+import signal
 import sys
 from itertools import pairwise
 from types import ModuleType
@@ -24,6 +25,7 @@ from meterline_sidecar.cli.exits import (
     EXIT_FAILED,
     EXIT_UNREACHABLE,
     EXIT_USAGE,
+    Interrupted,
     NoSidecar,
 )
 from meterline_sidecar.errors import ConfigError, MeterlineError
@@ -114,7 +116,21 @@ class LazyGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
             _check_values(click.Context(command, parent=ctx, info_name=name), rest)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            # From here on there may be something to clear away (``__main__``).
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return name, command, rest
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command, and tell Ctrl-C from what click calls an abort.
+
+        Raises:
+            Interrupted: it was interrupted; whatever it had begun is cleared away.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted") from error
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -163,7 +179,11 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line and turn our errors into a line and an exit code."""
+    """Run the command line and turn our errors into a line and an exit code.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; what it says is for whoever pressed it.
+    """
     # httpx has a command line of its own, and brings rich and pygments with it: 70 ms of
     # CPU time at each start. A module that is None cannot be imported, and httpx goes on
     # without, as where these are not installed.
@@ -176,6 +196,8 @@ def main() -> None:
         sys.stderr = cast("TextIO", PrintableStream(sys.stderr, name="standard error"))
     try:
         _run()
+    except Interrupted as error:
+        raise KeyboardInterrupt(str(error)) from error
     except ConfigError as error:
         _end(str(error), EXIT_CONFIG)
     except BrokenPipeError:  # whoever read it has what they wanted

@@ -27,11 +27,12 @@ pipe, they are plain text. `NO_COLOR` turns colours off.
 | exit code | meaning |
 |---|---|
 | 0 | success |
-| 1 | failed, refused by the sidecar, or interrupted; the message says what to do |
+| 1 | failed, or refused by the sidecar; the message says what to do |
 | 2 | the command line is invalid: an unknown option, a day that does not exist, options that exclude each other |
 | 3 | a check ran and found something |
 | 69 | no sidecar is running there |
 | 78 | the configuration is invalid; every mistake is listed |
+| 130 | interrupted by Ctrl-C; nothing is left half-written |
 
 For completion in bash (or zsh or fish, in the same way):
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from meterline_sidecar.errors import MeterlineError
 
+ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 PORT: Final = 8270
 STOP_TIMEOUT_S: Final = 15.0
 LOG_LINES_SHOWN: Final = 20
@@ -126,12 +127,13 @@ class Stage:
 def stage() -> Generator[Stage]:
     """Set the stage, and clear it whatever happens: Ctrl-C and SIGTERM included."""
     with ExitStack() as on_exit:
+        for number in ENDING:  # put back last: a second Ctrl-C leaves nothing, either
+            on_exit.callback(signal.signal, number, signal.getsignal(number))
         folder = _new_folder()
         on_exit.callback(shutil.rmtree, folder)
         stage = Stage(folder)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before = signal.signal(number, stage.interrupt)
-            on_exit.callback(signal.signal, number, before)
+        for number in ENDING:
+            signal.signal(number, stage.interrupt)
         on_exit.callback(stage.stop)
         yield stage
 

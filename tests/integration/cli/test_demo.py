@@ -70,7 +70,8 @@ def test_the_demo_ends_with_all_its_processes(
 
         demo.send_signal(number)
 
-        assert demo.wait(PATIENCE_S) == 1
+        assert demo.wait(PATIENCE_S) == 130
+        assert log.read_text().endswith("meterline: interrupted\n")
         assert list(stage.iterdir()) == []
         assert processes_in(stage) == []
     finally:
@@ -97,6 +98,10 @@ def test_a_demo_that_is_kept_says_where_to_look_and_serves_visitors(
         (address,) = re.findall(r"dashboard +(\S+)$", log.read_text(), re.MULTILINE)
 
         until(lambda: served_at(address) > 144_000)
+
+        demo.send_signal(signal.SIGINT)
+
+        assert demo.wait(PATIENCE_S) == 0  # it is what it waits for
     finally:
         demo.terminate()
         demo.wait(PATIENCE_S)

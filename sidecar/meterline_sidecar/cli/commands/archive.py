@@ -1,6 +1,5 @@
 """``meterline archive``: events that left the ledger, and the files that hold them."""
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CONFIG, JSON, daemon_options
 from meterline_sidecar.cli.output import StepsAside, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
@@ -161,7 +161,7 @@ def verify(config_path: Path | None, is_json: bool) -> None:
     this too, and also compares usage. The sidecar may be running. Exits with 3 if
     anything differs from what was written.
     """
-    report = asyncio.run(_verify(read_settings(config_path)))
+    report = run_interruptible(_verify(read_settings(config_path)))
     if is_json:
         show_json({"report": report, "sound": report.is_sound})
     else:

@@ -1,11 +1,11 @@
 """``meterline backup``: a verified copy of the ledger, while the sidecar runs."""
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
 import click
 
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, show_json
 from meterline_sidecar.clock import SystemClock
@@ -37,7 +37,7 @@ def command(file: Path, config_path: Path | None, is_json: bool) -> None:
     lists the backups.
     """
     config = read_settings(config_path)
-    report = asyncio.run(_backup(config, file, quiet=is_json))
+    report = run_interruptible(_backup(config, file, quiet=is_json))
     if is_json:
         show_json(
             {"file": str(file), "batches": report.batches, "events": report.events}

@@ -1,12 +1,12 @@
 """``meterline centre``: a ledger moves to a server, and back."""
 
-import asyncio
 import contextlib
 from collections.abc import Generator
 from pathlib import Path
 
 import click
 
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, show_json
 from meterline_sidecar.config.read import read_config
@@ -100,7 +100,7 @@ def _export(config: Config, file: Path, *, quiet: bool) -> dict[str, int]:
             left.unlink(missing_ok=True)  # of one that was interrupted
         made = [part.database, part.wal, part.shm]
         with _all_or_nothing(made):
-            rows = asyncio.run(
+            rows = run_interruptible(
                 copy_ledger(
                     config.server, part.database, progress=Steps(quiet=quiet).show
                 )
@@ -121,7 +121,7 @@ def _import(config: Config, ledger: Path, *, quiet: bool) -> dict[str, int]:
         made: list[Path] = []
         with _all_or_nothing(made):
             _copy_files(LedgerFiles(ledger), LedgerFiles(beside), made)
-            return asyncio.run(
+            return run_interruptible(
                 copy_ledger(ledger, config.server, progress=Steps(quiet=quiet).show)
             )
 

@@ -1,6 +1,5 @@
 """``meterline check``: everything that is wrong with the configuration, at once."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from meterline_sidecar.cli.against_ledger import (
 )
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import EXIT_CONFIG, EXIT_FOUND
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.rehearsed import clock_for, tell_clock
@@ -59,9 +59,9 @@ def command(config_path: Path | None, clock_path: Path | None, is_json: bool) ->
     ]
     compared: Compared | None = None
     try:
-        compared = asyncio.run(compare(config, clock=clock))
-        odd += asyncio.run(_alerts_of_nobody(config))
-        odd += asyncio.run(billed_twice_by(config, clock=clock))
+        compared = run_interruptible(compare(config, clock=clock))
+        odd += run_interruptible(_alerts_of_nobody(config))
+        odd += run_interruptible(billed_twice_by(config, clock=clock))
     except CannotCompare as error:
         odd.append(str(error))
     if is_json:

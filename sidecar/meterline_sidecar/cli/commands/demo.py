@@ -14,7 +14,7 @@ from meterline_sidecar.cli.commands.status import tell_status
 from meterline_sidecar.cli.commands.usage import read_usage, tell_usage
 from meterline_sidecar.cli.exits import NoSidecar
 from meterline_sidecar.cli.names import names_of
-from meterline_sidecar.cli.output import Progress, quantity
+from meterline_sidecar.cli.output import Progress, quantity, until_interrupted
 from meterline_sidecar.cli.table import show
 from meterline_sidecar.demo.stage import Failed, Stage, stage
 from meterline_sidecar.web.answers.events import EventPage
@@ -54,7 +54,8 @@ def command(keep: bool) -> None:
             _tell_stripe(demo, client)
             if keep:
                 _keep(demo)
-    click.echo("\nwith `demo --keep` it stays, with its dashboard, until Ctrl-C")
+    if not keep:
+        click.echo("\nwith `demo --keep` it stays, with its dashboard, until Ctrl-C")
 
 
 def _serve(demo: Stage, client: Client) -> None:
@@ -114,9 +115,10 @@ def _keep(demo: Stage) -> None:
     click.echo(f"  socket         {demo.socket}")
     click.echo(f"  configuration  {demo.config}")
     click.echo(f"  commands       meterline top --url http://{demo.http}")
-    while True:
-        demo.check()
-        time.sleep(POLL_S)
+    with until_interrupted():
+        while True:
+            demo.check()
+            time.sleep(POLL_S)
 
 
 def _heading(text: str) -> None:

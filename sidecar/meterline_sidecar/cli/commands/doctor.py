@@ -1,6 +1,5 @@
 """``meterline doctor``: looks at everything that could be wrong, and what to do."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND, NoSidecar
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.clock import SystemClock
@@ -40,8 +40,8 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
     status = _status(config_path, url)
     checks = examine(config, clock=SystemClock(), status=status)
     if status is None:  # nobody who has it open says how it is
-        checks += asyncio.run(_ledger(config))
-    checks += asyncio.run(examine_archive(config, status))
+        checks += run_interruptible(_ledger(config))
+    checks += run_interruptible(examine_archive(config, status))
     if is_json:
         show_json(checks)
     else:

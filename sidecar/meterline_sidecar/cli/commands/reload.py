@@ -1,6 +1,5 @@
 """``meterline reload``: the files again, without a restart."""
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -8,6 +7,7 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import NoSidecar
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import clock_option, daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.rehearsed import clock_in, tell_clock
@@ -56,7 +56,7 @@ def command(
             raise
         config = read_config(config_path)
         clock = clock_in(clock_path)
-        found = asyncio.run(load_stopped(config, reason=into_final, clock=clock))
+        found = run_interruptible(load_stopped(config, reason=into_final, clock=clock))
         tell_clock(clock)
     if is_json:
         show_json(found)

@@ -1,11 +1,11 @@
 """``meterline restore``: a backup in the place of the ledger."""
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
 import click
 
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, show_json
 from meterline_sidecar.config.read import read_settings
@@ -53,7 +53,7 @@ def _restore(config: Config, backup: Path, *, quiet: bool) -> Restored:
     was_there = database.exists()
     lock = LedgerLock.take(database)
     try:
-        return asyncio.run(
+        return run_interruptible(
             restore(
                 backup.absolute(),
                 database,

@@ -1,6 +1,5 @@
 """``meterline stripe``: make the meters, products and prices that are configured."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import click
 
 from meterline_sidecar.cli.against_ledger import agreed_of
 from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.rehearsed import clock_for, tell_clock
@@ -43,7 +43,7 @@ def plan(config_path: Path | None, clock_path: Path | None, is_json: bool) -> No
     """
     config = read_config(config_path)
     clock = clock_for(config, clock_path)
-    found = asyncio.run(_run(config, clock, applies=False))
+    found = run_interruptible(_run(config, clock, applies=False))
     _tell(found, is_json=is_json)
 
 
@@ -61,13 +61,13 @@ def apply(
     """
     config = read_config(config_path)
     clock = clock_for(config, clock_path)
-    found = asyncio.run(_run(config, clock, applies=False))
+    found = run_interruptible(_run(config, clock, applies=False))
     if not is_json:
         _tell(found, is_json=False)
     if found.steps and not found.problems:
         if sys.stdin.isatty() and not yes:
             click.confirm("Make these changes?", abort=True, err=True)
-        asyncio.run(_run(config, clock, applies=True))
+        run_interruptible(_run(config, clock, applies=True))
     if is_json:
         _tell(found, is_json=True)
     elif found.steps:

@@ -1,6 +1,5 @@
 """``meterline token``: who may ask the HTTP API."""
 
-import asyncio
 import re
 from pathlib import Path
 from typing import Final, cast
@@ -19,6 +18,7 @@ from meterline_sidecar.access.tokens import (
     TokenFile,
 )
 from meterline_sidecar.cli.against_ledger import agreed_with, is_agreed_with
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.rehearsed import clock_for
@@ -136,7 +136,7 @@ def portal(
 ) -> None:
     """Print a token for a customer's portal; it opens that page only."""
     config = read_settings(config_path)
-    if not asyncio.run(is_agreed_with(config, customer)):
+    if not run_interruptible(is_agreed_with(config, customer)):
         _check_written(read_config(config_path), customer)
     try:
         token = portal_token(
@@ -170,7 +170,7 @@ def _check_written(config: Config, customer: str) -> None:
     """Check that the files name a customer whom the ledger does not know yet."""
     written = {one.id for one in config.customers}
     if customer not in written:
-        near = nearest(customer, written | asyncio.run(agreed_with(config)))
+        near = nearest(customer, written | run_interruptible(agreed_with(config)))
         names = "; `meterline customers list` names all"
         hint = f"; did you mean {near}?" if near else names
         raise MeterlineError(f"no customer {customer!r}{hint}")

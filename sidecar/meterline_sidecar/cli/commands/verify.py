@@ -1,6 +1,5 @@
 """``meterline verify``: is the ledger what was written to it."""
 
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
@@ -9,6 +8,7 @@ import click
 
 from meterline_sidecar.billing.again import InvoicesAgain, verify_invoices
 from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, StepsAside, quantity, show_json
 from meterline_sidecar.config.read import read_settings
@@ -70,7 +70,7 @@ def command(
     batch that differs. Also reads the files of the archive.
     """
     config = read_settings(config_path)
-    report, alarm = asyncio.run(
+    report, alarm = run_interruptible(
         _verify(
             config,
             resumes=resume,
@@ -79,7 +79,7 @@ def command(
         )
     )
     if accept and alarm is not None:
-        asyncio.run(_accept(config))
+        run_interruptible(_accept(config))
     if is_json:
         show_json({"report": report, "sound": report.is_sound, "alarm": alarm})
     else:
