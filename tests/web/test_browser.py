@@ -78,7 +78,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSidecar]:
 @pytest.fixture(scope="module")
 def portal(live: LiveSidecar) -> str:
     """The address of a customer's own page."""
-    made = live.meterline("token", "portal", "--customer", "globex", "--url")
+    made = live.meterline("token", "portal", "--customer", "globex", "--link")
     return made.stdout.strip().removeprefix(live.url)
 
 
@@ -416,7 +416,7 @@ def test_charts_are_drawn_by_uplot_and_read_without_it(
 def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
     live: LiveSidecar, chrome: WebDriver
 ) -> None:
-    made = live.meterline("token", "portal", "--customer", "globex", "--url")
+    made = live.meterline("token", "portal", "--customer", "globex", "--link")
     link = made.stdout.strip()
 
     chrome.get(link)
@@ -524,7 +524,7 @@ def test_long_numbers_are_short_and_never_broken(
         ),
         producer="0" * 31 + "4",
     )
-    link = live.meterline("token", "portal", "--customer", "globex", "--url")
+    link = live.meterline("token", "portal", "--customer", "globex", "--link")
     for width in (1440, 800, 360):
         with seen_as(chrome, width=width):
             for url in (f"{live.url}/customers/globex", link.stdout.strip()):

@@ -12,6 +12,7 @@ import click
 import httpx
 import msgspec
 
+import meterline
 from meterline_sidecar.cli.exits import (
     Interrupted,
     NoSidecar,
@@ -24,6 +25,7 @@ from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.web.answers.problem import Problem
+from meterline_sidecar.web.misfits import misfit
 
 TIMEOUT_S: Final = 30.0
 PAGE: Final = 1_000
@@ -31,6 +33,13 @@ WORK_TIMEOUT_S: Final = 600.0  # what asks Stripe many questions takes its time
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
 NOT_NOW: Final = (429, 503)
+VERSION_TIMEOUT_S: Final = 5.0
+SAME_VERSION: Final = "install the same version of Meterline on both sides"
+UNHEARD_OF: Final = re.compile(
+    "^unknown parameter|is an unknown field|^nothing is at this path"
+    "|^this path does not take that method|^this takes no body"
+)
+"""What a sidecar of another version says of what only this one knows."""
 CUT_SHORT: Final = b"Internal Server Error"
 """What uvicorn says where an answer was cancelled, as by a sidecar that is stopped."""
 TOKEN: Final = "METERLINE_TOKEN"  # noqa: S105 - the variable's name
@@ -44,6 +53,12 @@ class Page(Protocol):
     def next_after(self) -> str | int | None:
         """What to give as ``after`` for the next page; ``None`` on the last one."""
         ...
+
+
+class Versioned(msgspec.Struct, frozen=True):
+    """What every version says on ``/status``."""
+
+    version: str
 
 
 A = TypeVar("A")
@@ -227,9 +242,10 @@ class Client:
         try:
             return msgspec.json.decode(response.content, type=kind)
         except msgspec.ValidationError as error:
+            found = misfit(msgspec.json.decode(response.content), kind, said=error)
             raise OtherVersion(
                 f"{path} at {self.url} answers in a form that this command cannot read"
-                f" ({error}); install the same version of Meterline on both sides"
+                f" ({found.told('it')}); {self._versions() or SAME_VERSION}"
             ) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._stranger() from error
@@ -285,6 +301,8 @@ class Client:
             detail = msgspec.json.decode(response.content, type=Problem).detail
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._stranger() from error
+        if UNHEARD_OF.search(detail) and (differ := self._versions()):
+            return Refused(f"{detail}; {differ}")
         if response.status_code == UNAUTHORIZED:
             detail += f"; set {TOKEN} to a token"
         if response.status_code in NOT_NOW:
@@ -292,6 +310,20 @@ class Client:
             return NotNow(detail, after_s=int(after) if after.isdigit() else 1)
         kind = NotFound if response.status_code == NOT_FOUND else Refused
         return kind(detail)
+
+    def _versions(self) -> str:
+        """Return which versions talk to each other and what to do, if they differ."""
+        try:
+            response = self._http.get("/status", timeout=VERSION_TIMEOUT_S)
+            theirs = msgspec.json.decode(response.content, type=Versioned).version
+        except (httpx.HTTPError, msgspec.DecodeError, UnicodeDecodeError):
+            return ""
+        if theirs == meterline.__version__:
+            return ""
+        return (
+            f"the sidecar is Meterline {theirs:.40}, and this command is of"
+            f" {meterline.__version__}: {SAME_VERSION}"
+        )
 
     def _nobody(self, error: Exception) -> NoSidecar:
         return NoSidecar(

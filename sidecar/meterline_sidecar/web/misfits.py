@@ -174,6 +174,10 @@ def _worded(kind: _Kind, *, is_wide: bool) -> str:
             return _integer(low, high, is_wide=is_wide)
         case inspect.LiteralType(values=values):
             return _either([str(value) for value in values])
+        case inspect.DecimalType():
+            return "a decimal in a text"
+        case inspect.FloatType():
+            return "a number"
         case inspect.DateType():
             return "a day such as 2026-11-30"
         case inspect.StrType(pattern=str(pattern)):

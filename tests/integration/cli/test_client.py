@@ -1,13 +1,16 @@
 """What the client makes of answers, over a Unix socket with one prepared answer."""
 
+import json
 import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
 
+from meterline import __version__
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import NoSidecar, OtherVersion, Refused
 from meterline_sidecar.errors import ConfigError
@@ -69,6 +72,59 @@ def test_a_list_is_read_to_its_last_page(answering: Answering) -> None:
     assert [page.customers[0].id for page in pages] == ["a", "b"]
 
 
+OLD: Final = '{"version": "0.0.9"}'
+
+
+def test_an_answer_of_another_version_names_both(answering: Answering) -> None:
+    with (
+        answering('{"customers": [{"id": "a"}], "next_after": null}', OLD) as client,
+        pytest.raises(OtherVersion) as raised,
+    ):
+        client.get("/v1/customers", CustomerPage)
+
+    assert "cannot read (`customers[0].name` is missing); the sidecar is" in str(
+        raised.value
+    )
+    assert f"Meterline 0.0.9, and this command is of {__version__}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "unknown parameter `is_open`; known are: limit",
+        "`overrides` is an unknown field; known are: id",
+        "nothing is at this path; /openapi.json lists what exists",
+    ],
+)
+def test_what_a_sidecar_never_heard_of_is_told_with_both_versions(
+    answering: Answering, said: str
+) -> None:
+    body = json.dumps({"title": "x", "status": 400, "detail": said})
+
+    with (
+        answering(body, OLD, status="400 x") as client,
+        pytest.raises(
+            Refused, match=r"the sidecar is Meterline 0\.0\.9, and"
+        ) as raised,
+    ):
+        client.get("/v1/alerts", CustomerPage)
+
+    assert str(raised.value).startswith(said)
+
+
+def test_a_sidecar_of_the_same_version_is_not_said_to_be_another(
+    answering: Answering,
+) -> None:
+    body = '{"title": "x", "status": 400, "detail": "unknown parameter `x`"}'
+    same = json.dumps({"version": __version__})
+
+    with (
+        answering(body, same, status="400 x") as client,
+        pytest.raises(Refused, match=r"^unknown parameter `x`$"),
+    ):
+        client.get("/v1/alerts", CustomerPage)
+
+
 def test_a_refusal_is_told_in_the_words_of_the_sidecar(answering: Answering) -> None:
     said = '{"title": "Conflict", "status": 409, "detail": "not now"}'
 
@@ -91,7 +147,7 @@ def test_a_missing_token_is_told_with_where_it_goes(answering: Answering) -> Non
 
 def test_an_answer_of_another_shape_is_another_version(answering: Answering) -> None:
     with (
-        answering('{"customers": 5, "next_after": null}') as client,
+        answering('{"customers": 5, "next_after": null}', "{}") as client,
         pytest.raises(OtherVersion, match="install the same version"),
     ):
         client.get("/v1/customers", CustomerPage)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from meterline_sidecar.cli.commands.explain import COLUMNS
 from meterline_sidecar.errors import NotInstalled
 from meterline_sidecar.pdf import pdf_of
-from tests.sidecar_process import METERLINE, PRICING, SidecarProcess, until
+from tests.sidecar_process import METERLINE, PRICING, SidecarProcess, meterline, until
 
 FILE = (
     METERLINE
@@ -343,3 +344,27 @@ def test_a_link_for_a_customer_is_told_as_json(sidecar: SidecarProcess) -> None:
 
     told = json.loads(done.stdout)
     assert told["url"].endswith(f"/portal?token={told['token']}")
+
+
+def test_the_address_of_a_customers_page_is_printed_alone(
+    sidecar: SidecarProcess,
+) -> None:
+    done = sidecar.meterline("token", "portal", "--customer", "acme", "--link")
+
+    assert re.fullmatch(r"\S*/portal\?token=\S+\n", done.stdout)
+
+
+@pytest.mark.parametrize("amount", ["-5", "-5.00", "-0.5", "-.5"])
+def test_an_amount_below_zero_is_told_how_a_credit_is_taken_back(amount: str) -> None:
+    done = meterline("credit", "acme", amount, "--reason", "x")
+
+    assert done.returncode == 2
+    assert "an AMOUNT is above 0; to take a credit back" in done.stderr
+
+
+def test_an_option_that_there_is_not_is_still_one() -> None:
+    done = meterline("credit", "acme", "5", "--reazon", "x")
+
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+    assert "--reason" in done.stderr

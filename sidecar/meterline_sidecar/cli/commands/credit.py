@@ -1,7 +1,9 @@
 """``meterline credit``: money that a customer was given, or paid in advance."""
 
+import re
 from datetime import date
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import click
@@ -18,8 +20,26 @@ from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
 
+BELOW_ZERO: Final = re.compile(r"-[0-9.,]")
 
-@click.command()
+
+class AboveZero(click.Command):
+    """Takes no amount below zero for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line, or say what an amount has to be."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if not BELOW_ZERO.match(error.option_name):
+                raise
+            ctx.fail(
+                "an AMOUNT is above 0; to take a credit back, stop using it with `--end"
+                " ID` (its id is in `meterline credit CUSTOMER`)"
+            )
+
+
+@click.command(cls=AboveZero)
 @click.argument("customer")
 @click.argument("amount", required=False)
 @reason_option(required=False)

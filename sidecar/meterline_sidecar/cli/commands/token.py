@@ -122,7 +122,9 @@ def revoke(config_path: Path | None, is_json: bool, token_id: str) -> None:
     show_default=True,
     help="How long it is valid, such as 15m or 1h; at most 24h.",
 )
-@click.option("--url", is_flag=True, help="Print the full link.")
+@click.option(
+    "--link", "is_link", is_flag=True, help="Print the address of the page with it."
+)
 @CONFIG
 @CLOCK
 @JSON
@@ -132,7 +134,7 @@ def portal(
     is_json: bool,
     customer: str,
     ttl: str,
-    url: bool,
+    is_link: bool,
 ) -> None:
     """Print a token for a customer's portal; it opens that page only."""
     config = read_settings(config_path)
@@ -153,7 +155,7 @@ def portal(
     if is_json:
         show_json({"token": token, "url": link})
     else:
-        click.echo(link if url else token)
+        click.echo(link if is_link else token)
 
 
 def _shown(token: Token) -> dict[str, str | None]:
