@@ -379,6 +379,14 @@ async def test_without_a_secret_nothing_is_sent(open_web: OpenWeb) -> None:
     assert hook.got == []
 
 
+async def test_a_missing_secret_is_told_before_there_is_an_alert(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERLINE + LIMIT) as web, receiver() as hook:
+        with pytest.raises(ConfigError, match="METERLINE_ALERTS_SECRET"):
+            await delivery(web, hook.url, secret=None).run()
+
+
 async def test_without_a_webhook_alerts_are_only_shown(open_web: OpenWeb) -> None:
     async with open_web(meterline=METERLINE + LIMIT) as web:
         watch(web, is_told=False)

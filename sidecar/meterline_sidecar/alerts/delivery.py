@@ -77,20 +77,21 @@ class AlertDelivery:
         """Tell of every alert that is due, one after the other.
 
         Raises:
-            ConfigError: there is no secret to sign with.
+            ConfigError: there is no secret to sign with, whether or not one is due:
+                the first alert is no time to learn it.
         """
-        async with self._database.reading() as tx:
-            rows = await store.due(
-                tx, now_ms=self._clock.now_ms(), limit=ALERTS_PER_RUN
-            )
-        if not rows:
-            return
         secret = self._secret()
         if secret is None:
             raise ConfigError(
                 "alerts.webhook_url is set, but there is no secret to sign with: name"
                 " a file in alerts.secret_file, or set METERLINE_ALERTS_SECRET"
             )
+        async with self._database.reading() as tx:
+            rows = await store.due(
+                tx, now_ms=self._clock.now_ms(), limit=ALERTS_PER_RUN
+            )
+        if not rows:
+            return
         async with _library().AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
             for row in rows:
                 await self._settle(row, await self._send(http, secret, row))

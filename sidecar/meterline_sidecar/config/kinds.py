@@ -185,7 +185,7 @@ ORIGIN: Final = _matching(
     "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?",
 )
 CUSTOMER: Final = _matching(
-    "an id in quotes, of letters, digits and any of _ . - : @ + = ~ |",
+    "an id in quotes, of up to 100 letters, digits and any of _ . - : @ + = ~ |",
     CUSTOMER_ID,
 )
 LEDGER: Final = _matching(

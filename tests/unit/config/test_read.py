@@ -41,12 +41,12 @@ def problems(
 
 MISTAKES = {
     "[[customer]]\nid = 42": (
-        ":2: customer[0].id: expected an id in quotes, of letters, digits and any of"
-        " _ . - : @ + = ~ |, not the integer 42"
+        ":2: customer[0].id: expected an id in quotes, of up to 100 letters, digits"
+        " and any of _ . - : @ + = ~ |, not the integer 42"
     ),
     '[[customer]]\nid = "a/b"': (
-        ":2: customer[0].id: expected an id in quotes, of letters, digits and any of"
-        ' _ . - : @ + = ~ |, not the text "a/b"'
+        ":2: customer[0].id: expected an id in quotes, of up to 100 letters, digits"
+        ' and any of _ . - : @ + = ~ |, not the text "a/b"'
     ),
     '[[customer]]\nid = "a"\nsubjects = ["ac*me"]': (
         ":3: customer[0].subjects[0]: `ac*me` would match nothing: `*` stands at the"
@@ -271,8 +271,8 @@ MISTAKES = {
     ),
     f"{METER}{METER}": ":5: meter[1].name: a second meter is called `api_calls`",
     "[[customer]]\nname = 'Acme'": (
-        ":1: customer[0].id: missing: expected an id in quotes, of letters, digits and any"
-        " of _ . - : @ + = ~ |"
+        ":1: customer[0].id: missing: expected an id in quotes, of up to 100 letters,"
+        " digits and any of _ . - : @ + = ~ |"
     ),
     '[[customer]]\nid = "a"\n[[customer]]\nid = "a"': (
         ":4: customer[1].id: `a` is of customer `a` already"
