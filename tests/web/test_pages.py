@@ -176,6 +176,22 @@ async def test_a_mistake_in_the_address_gets_a_page_with_words(web: Web) -> None
         )
 
 
+async def test_the_periods_of_a_customer_are_told_apart_by_their_titles(
+    web: Web,
+) -> None:
+    here = "/customers/acme"
+    titles = [
+        (await page(web, path)).partition("<title>")[2].partition("</title>")[0]
+        for path in (here, f"{here}?period=2026-10", f"{here}/explain?period=2026-10")
+    ]
+
+    assert titles == [
+        "Acme Corp · Meterline",
+        "Acme Corp, 2026-10 · Meterline",
+        "Acme Corp, 2026-10: how it was calculated · Meterline",
+    ]
+
+
 async def test_a_customers_page_explains_each_charge(web: Web) -> None:
     html = await page(web, "/customers/acme")
 
