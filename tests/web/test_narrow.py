@@ -17,6 +17,7 @@ pytestmark = IN_BROWSER
 
 CURRENCIES: Final = ("usd", "eur", "jpy", "kwd", "gbp", "chf", "idr")
 LONG_ID: Final = "a-customer-of-a-very-long-identifier-{}-" + "y" * 40
+SUBJECTS: Final = [f"{c}_{'k' * 200}" for c in (*CURRENCIES, "nobody")]
 AMOUNT: Final = "123456789012"
 PLAN: Final = """
 [[plan]]
@@ -105,11 +106,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSidecar]:
         used = [
             event(
                 time_ms=time_ms,
-                subject=f"{c}_1",
+                subject=subject,
                 route="/v1/" + "r" * 80,
                 bytes_out=18_384_055_723,
             )
-            for c in CURRENCIES
+            for subject in SUBJECTS
             for time_ms in (OCTOBER_MS, NOVEMBER_MS)
         ]
         sidecar.ship(*used)

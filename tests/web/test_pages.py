@@ -176,6 +176,25 @@ async def test_a_mistake_in_the_address_gets_a_page_with_words(web: Web) -> None
         )
 
 
+@pytest.mark.parametrize("n_meters", [5, 6])
+async def test_the_list_of_customers_has_room_for_their_totals_beside_many_meters(
+    open_web: OpenWeb, n_meters: int
+) -> None:
+    meters = "".join(
+        f'[[meter]]\nname = "m{i}"\naggregation = "count"\n' for i in range(n_meters)
+    )
+    acme = '[[customer]]\nid = "acme"\nsubjects = ["acct_1"]\n'
+    async with open_web(meterline=meters + acme, pricing="") as web:
+        shown = await page(web, "/customers")
+        of_one = await page(web, "/customers/acme")
+
+    assert re.findall(r"wraps\">(m\d)<", shown) == [f"m{i}" for i in range(5)]
+    assert ("Usage of 5 of 6 meters" in shown) == (n_meters == 6)
+    assert set(re.findall(r'data-meter="(m\d)"', of_one)) == {
+        f"m{i}" for i in range(n_meters)
+    }
+
+
 async def test_the_periods_of_a_customer_are_told_apart_by_their_titles(
     web: Web,
 ) -> None:

@@ -48,6 +48,7 @@ from meterline_sidecar.where import ANYTHING, NOT
 PAGE: Final = 50
 PAGES_MAX: Final = 100_000
 ACCOUNT: Final = 12  # entries of a customer's account
+METERS_IN_LIST: Final = 5  # more have no room beside the total; a page of one has all
 
 
 class CustomersPageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +87,8 @@ async def customers(request: Request) -> Response:
             "n_found": n_found,
             "has_more": start + PAGE < n_found,
             "n_missing": parts.standings.n_missing,
-            "meters": [meter.name for meter in parts.shown_meters],
+            "meters": [meter.name for meter in parts.shown_meters[:METERS_IN_LIST]],
+            "n_meters": len(parts.shown_meters),
         },
     )
 
