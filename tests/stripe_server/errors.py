@@ -188,9 +188,13 @@ def unknown_param(param: str) -> StripeRefusal:
     )
 
 
-def missing_resource(kind: str, name: str) -> StripeRefusal:
+def missing_resource(kind: str, name: str, *, param: str = "id") -> StripeRefusal:
+    """An address that is not there, or a parameter that names what is not."""
     return StripeRefusal(
-        404, f"No such {kind}: '{name}'", code="resource_missing", param="id"
+        404 if param == "id" else 400,
+        f"No such {kind}: '{name}'",
+        code="resource_missing",
+        param=param,
     )
 
 

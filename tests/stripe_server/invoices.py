@@ -105,7 +105,9 @@ class Invoices:
         check(fields, known=INVOICE_FIELDS, required=("customer",))
         known = self.account.customers
         if known is not None and fields["customer"] not in known:
-            raise errors.missing_resource("customer", fields["customer"])
+            raise errors.missing_resource(
+                "customer", fields["customer"], param="customer"
+            )
         sends = fields.get("collection_method") == "send_invoice"
         if sends != ("days_until_due" in fields or "due_date" in fields):
             raise StripeRefusal(
@@ -127,7 +129,11 @@ class Invoices:
 
     def _create_item(self, fields: Object) -> Object:
         check(fields, known=ITEM_FIELDS, required=("customer", "amount", "currency"))
-        invoice = self._invoice(fields.get("invoice", ""))
+        if fields.get("invoice") not in self.invoices:
+            raise errors.missing_resource(
+                "invoice", fields.get("invoice", ""), param="invoice"
+            )
+        invoice = self._invoice(fields["invoice"])
         self._must_be(invoice, "draft")
         if invoice["currency"] != fields["currency"]:
             raise StripeRefusal(

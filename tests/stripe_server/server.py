@@ -52,8 +52,8 @@ class StripeServer:
     """The most meter events ever in flight for one customer and meter."""
     read_faults: list[int] = field(default_factory=list[int])
     """The statuses that the next reads are refused with."""
-    write_faults: list[Fault] = field(default_factory=list[Fault])
-    """What the next changes of meters, products and prices meet."""
+    write_faults: list[Fault | None] = field(default_factory=list[Fault | None])
+    """What the next changes meet, but those of meter events; ``None``: nothing."""
     date: str | None = None
     """The ``Date`` of every answer, if it has one."""
     reads: int = 0
@@ -120,6 +120,10 @@ class StripeServer:
                 self.reads += request.method == "GET"
                 if request.method == "POST":
                     fault = self.write_faults.pop(0) if self.write_faults else None
+                    idempotency_key = request.headers.get("idempotency-key", "")
+                    early = self._before(fault, idempotency_key, key)
+                    if early is not None:
+                        return early
                     written = await self._idempotent(
                         request, lambda: self._catalog(request, fault)
                     )
@@ -158,9 +162,19 @@ class StripeServer:
     async def _post_event(self, request: Request, api_key: str) -> Response:
         self._limit_rate()
         fault = self.faults.next()
+        key = request.headers.get("idempotency-key", "")
+        early = self._before(fault, key, api_key)
+        if early is not None:
+            return early
+        response = await self._idempotent(
+            request, lambda: self._execute(request, key, fault)
+        )
+        return self._spoil(response, fault)
+
+    def _before(self, fault: Fault | None, key: str, api_key: str) -> Response | None:
+        """Return, or raise, what is answered before anything is executed."""
         if fault in BEFORE:
             raise BEFORE[fault]()
-        key = request.headers.get("idempotency-key", "")
         match fault:
             case Fault.UNAUTHORIZED:
                 raise errors.bad_key(api_key)
@@ -177,10 +191,7 @@ class StripeServer:
             case Fault.UNSAVED_500_BEFORE:
                 raise errors.internal()
             case _:
-                response = await self._idempotent(
-                    request, lambda: self._execute(request, key, fault)
-                )
-        return self._spoil(response, fault)
+                return None
 
     def _limit_rate(self) -> None:
         if self.rate_max is None:

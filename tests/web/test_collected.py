@@ -1,6 +1,5 @@
 """Final invoices are collected through Stripe: each once, to the cent, whatever happens."""
 
-import itertools
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ from meterline_sidecar.stripe.invoicing import Invoicer
 from meterline_sidecar.stripe.pacing import Backoff
 from tests.clock import FakeClock
 from tests.stripe_server.account import Account
-from tests.stripe_server.faults import Fault
 from tests.stripe_server.server import StripeServer
 from tests.stripe_server.v2 import sign
 from tests.web.conftest import configure, web_at
@@ -326,6 +324,10 @@ class Counted:
         if self.n_steps == self._die_at:
             raise Killed
 
+    @property
+    def is_live(self) -> bool | None:
+        return self._api.is_live
+
     def reading(self) -> Any:
         return self._database.reading()
 
@@ -379,33 +381,6 @@ async def test_a_kill_at_any_step_leaves_one_invoice_to_the_cent(
             assert {row.state for row in await till.calls()} == {"done"}
             die_at += 1
         assert die_at > 30  # before and after each commit and each call
-
-
-FAULTS = (
-    *(Fault.RESET_AFTER, Fault.HALF_BODY, Fault.SAVED_500_BEFORE),
-    *(Fault.SAVED_500_AFTER, Fault.UNSAVED_500_AFTER, Fault.HTML_502_AFTER),
-    *(Fault.GARBAGE_200_AFTER, Fault.EMPTY_200_AFTER),
-)
-
-
-async def test_an_answer_that_is_lost_makes_nothing_twice(till: Till) -> None:
-    """Also where keys are forgotten before it is tried again."""
-    await till.close()
-    for fault, hours in itertools.product(FAULTS, (0, 25)):
-        await start_over(till)
-        await till.parts.at_stripe.run()
-        for _ in range(4):  # each call meets it once
-            till.server.write_faults = [fault]
-            await till.invoicer().run()
-            till.wall.time_ms += hours * HOUR_MS + 1
-            till.desk.web.clock.time_ms += hours * HOUR_MS
-            till.server.write_faults = []
-
-        await till.invoicer().run()
-
-        assert till.only()["status"] == "open", (fault, hours)
-        assert till.amounts() == [("fee", 100), ("calls", 103)], (fault, hours)
-        assert {row.state for row in await till.calls()} == {"done"}
 
 
 async def test_a_draft_that_was_edited_is_held_until_somebody_mends_it(

@@ -211,7 +211,7 @@ class AtStripe:
             calls = await store.calls_of(tx, [invoice_id])
             if not any(call.state == "held" for call in calls):
                 raise NotTold("nothing of this invoice is held on its way to Stripe")
-            if all(call.attempts == 0 for call in calls):
+            if calls[0].state == "held":  # nothing is there: to whom it goes may change
                 await store.forget_calls(tx, invoice_id)
                 await self._plan(tx, invoice_id)
                 if await store.calls_of(tx, [invoice_id]):

@@ -201,6 +201,14 @@ MONEY: Final[Mapping[Code, Problem]] = {
         action="`meterline outbox invoice NUMBER` says why; fix the cause, then run"
         " `meterline outbox invoice NUMBER --retry`",
     ),
+    "stripe_invoice_waiting": Problem(
+        severity="error",
+        title="A final invoice does not get to Stripe",
+        means="Stripe cannot be reached, or fails again and again, so the invoice is"
+        " not collected yet; nothing is lost, and each call is tried again by itself",
+        action="fix what the reason says, or wait for Stripe; `meterline outbox"
+        " invoice NUMBER` shows the calls",
+    ),
     "stripe_invoice_differs": Problem(
         severity="error",
         title="An invoice at Stripe differs from the final invoice here",

@@ -80,6 +80,7 @@ Code = Literal[
     "stripe_dropped",
     "stripe_by_hand",
     "stripe_invoice_held",
+    "stripe_invoice_waiting",
     "stripe_invoice_differs",
     "stripe_copy",
     "outbox_failing",

@@ -1,7 +1,7 @@
 """SQL for what Stripe is told of final invoices, call by call."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, marks, pieces
 from meterline_sidecar.store.port import Tx
@@ -55,6 +55,12 @@ class CallRow(NamedTuple):
 ALL: Final = Columns(CallRow._fields)
 NEW: Final = Columns(NewCall._fields)
 SELECT: Final = f"SELECT {ALL.listed} FROM stripe_calls"  # noqa: S608 - names
+NUMBERED: Final = (
+    f"SELECT d.series, d.number, {', '.join(f'c.{name}' for name in ALL.names)}"  # noqa: S608 - names
+    " FROM stripe_calls c"
+    " JOIN documents d ON d.invoice_id = c.invoice_id AND d.kind = 'invoice'"
+)
+"""Each with what the number of its invoice is made of."""
 
 
 async def add_calls(tx: Tx, rows: Iterable[NewCall]) -> None:
@@ -200,14 +206,26 @@ async def recover_calls(tx: Tx) -> int:
 
 async def held_calls(tx: Tx, *, limit: int) -> list[tuple[str, CallRow]]:
     """Return calls that are left to people, each with the number of its invoice."""
-    listed = ", ".join(f"c.{name}" for name in ALL.names)
     rows = await tx.fetch_all(
-        f"SELECT d.series, d.number, {listed} FROM stripe_calls c"  # noqa: S608 - names
-        " JOIN documents d ON d.invoice_id = c.invoice_id AND d.kind = 'invoice'"
-        " WHERE c.state = 'held' ORDER BY c.id LIMIT ?",
-        (limit,),
+        f"{NUMBERED} WHERE c.state = 'held' ORDER BY c.id LIMIT ?", (limit,)
     )
-    return [(f"{row[0]}{row[1]:04d}", CallRow(*row[2:])) for row in rows]
+    return [_numbered(row) for row in rows]
+
+
+async def failing_calls(
+    tx: Tx, *, attempts_min: int, before_ms: int, limit: int
+) -> list[tuple[str, CallRow]]:
+    """Return calls that failed so often, or that failed last and are as old, likewise."""
+    rows = await tx.fetch_all(
+        f"{NUMBERED} WHERE c.state = 'pending' AND c.reason IS NOT NULL"
+        " AND (c.attempts >= ? OR c.created_ms < ?) ORDER BY c.id LIMIT ?",
+        (attempts_min, before_ms, limit),
+    )
+    return [_numbered(row) for row in rows]
+
+
+def _numbered(row: Sequence[Any]) -> tuple[str, CallRow]:
+    return f"{row[0]}{row[1]:04d}", CallRow(*row[2:])
 
 
 async def untold_invoices(tx: Tx, *, after_id: int, limit: int) -> list[int]:

@@ -246,7 +246,9 @@ def _trouble(
     assert not isinstance(outcome, Delivered), "an error is no delivery"
     if isinstance(error, ConfigError):
         return error
-    if isinstance(outcome, Unknown) and outcome.needs_new_key and _fields(error):
+    is_saved = isinstance(outcome, Unknown) and outcome.needs_new_key and _fields(error)
+    if is_saved or isinstance(outcome, Mismatch):
+        # Of a mismatch, too, nobody knows what was done under the key.
         return AnsweredWithFailure(f"{path}: {outcome.reason}", after_s=60.0)
     if isinstance(outcome, Unknown | Unreachable | Busy):
         return RetryLater(f"{path}: {outcome.reason}", after_s=60.0)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.problems.catalogue import found
-from meterline_sidecar.problems.problem import Found, n_of, such_as
+from meterline_sidecar.problems.problem import Code, Found, n_of, such_as
 from meterline_sidecar.store import outbox, reconciliation, stripe_calls, stripe_events
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import State
@@ -67,6 +67,9 @@ async def read_health(stripe: StripeService) -> StripeHealth:
         suspicion = await read_suspicion(tx)
         held = await stripe_calls.held_calls(tx, limit=HELD_LOOKED_AT)
         invoices = await compared_invoices(tx)
+        waiting: list[tuple[str, CallRow]] = []
+        if stripe.invoicer is not None:
+            waiting = await stripe.invoicer.failing(tx, limit=HELD_LOOKED_AT)
     age_ms = None if checked_ms is None else stripe.clock.now_ms() - checked_ms
     return StripeHealth(
         counts=counts,
@@ -85,7 +88,8 @@ async def read_health(stripe: StripeService) -> StripeHealth:
             ),
             *([_failing(n_failing, why)] if n_failing else []),
             *([_by_hand(by_hand)] if by_hand else []),
-            *([_held(held)] if held else []),
+            *([_held("stripe_invoice_held", held)] if held else []),
+            *([_held("stripe_invoice_waiting", waiting)] if waiting else []),
             *([_other(invoices.different)] if invoices.different else []),
             *([_copy(suspicion)] if suspicion and counts["unresolved"] else []),
         ),
@@ -136,9 +140,9 @@ def _by_hand(lines: Sequence[ByHand]) -> Found:
     return found("stripe_by_hand", f"Stripe will not bill {', '.join(shown)}")
 
 
-def _held(calls: Sequence[tuple[str, CallRow]]) -> Found:
+def _held(code: Code, calls: Sequence[tuple[str, CallRow]]) -> Found:
     named = [f"{number}: {call.reason}" for number, call in calls]
-    return found("stripe_invoice_held", such_as(named[:HELD_SHOWN], n_all=len(named)))
+    return found(code, such_as(named[:HELD_SHOWN], n_all=len(named)))
 
 
 def _other(different: Mapping[int, tuple[str, str]]) -> Found:

@@ -8,16 +8,15 @@ Before an invoice is final there its lines are compared with ours, to the cent.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, assert_never
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, assert_never
 
-import msgspec
-
-from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.clock import HOUR_MS, MINUTE_MS, Clock
 from meterline_sidecar.errors import AnsweredWithFailure, RetryLater, StripeRefused
 from meterline_sidecar.store import stripe_calls as store
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_calls import CallRow
+from meterline_sidecar.stripe.account import wrong_account
 from meterline_sidecar.stripe.calls import StripeCalls, part_of, read_all
 from meterline_sidecar.stripe.invoice_check import (
     GONE,
@@ -29,6 +28,7 @@ from meterline_sidecar.stripe.invoice_check import (
     total_differs,
     wanted_of,
 )
+from meterline_sidecar.stripe.invoice_job import Job
 from meterline_sidecar.stripe.pacing import Backoff
 
 KEY_MS_MAX: Final = 23 * HOUR_MS
@@ -37,6 +37,9 @@ ASK_FIRST_MS: Final = 0
 """A doubt since ever: what was answered with a failure is looked for first."""
 CALLS_PER_LOOK: Final = 100
 RUN_S_MAX: Final = 30.0
+ATTEMPTS_MIN: Final = 6
+FAILING_MS: Final = 15 * MINUTE_MS
+"""A call that failed so often, or that has waited so long, is named in ``/status``."""
 RETRY: Final = Backoff(first_s=2.0, max_s=600.0)
 ENDS: Final = {"void": "void", "uncollectible": "uncollectible", "paid": "paid"}
 """Steps that lead to a status at Stripe."""
@@ -47,6 +50,15 @@ VERBS: Final[Mapping[str, tuple[str, dict[str, object]]]] = {
 }
 AGAIN: Final = "let it go again with `meterline outbox invoice NUMBER --retry`"
 LEFT_ALONE: Final = f"nothing was changed there: fix it, then {AGAIN}"
+
+
+class Account(StripeCalls, Protocol):
+    """The way to one account at Stripe."""
+
+    @property
+    def is_live(self) -> bool | None:
+        """Whether the key is of live mode; ``None`` while there is no key."""
+        ...
 
 
 class Books(Protocol):
@@ -71,7 +83,7 @@ class Invoicer:
     def __init__(
         self,
         database: Database,
-        stripe: StripeCalls,
+        stripe: Account,
         books: Books,
         *,
         wall: Clock,
@@ -91,6 +103,8 @@ class Invoicer:
     async def run(self) -> None:
         """Make every call that is due, for up to half a minute.
 
+        None with a key of another account than the ledger's: the reporter says so.
+
         Raises:
             StripeRefused: the key may not, so that nothing goes on.
         """
@@ -104,10 +118,23 @@ class Invoicer:
                 rows = await store.due(
                     tx, wall_ms=self._wall.now_ms(), limit=CALLS_PER_LOOK
                 )
-            if not rows:
+            if not rows or not await self._is_right_account():
                 return
             for row in rows:
+                if time.monotonic() >= end_s:
+                    return
                 await self._make(row)
+
+    async def _is_right_account(self) -> bool:
+        async with self._database.transaction() as tx:
+            return await wrong_account(tx, is_live=self._stripe.is_live) is None
+
+    async def failing(self, tx: Tx, *, limit: int) -> list[tuple[str, CallRow]]:
+        """Return calls that keep failing, each with the number of its invoice."""
+        before_ms = self._wall.now_ms() - FAILING_MS
+        return await store.failing_calls(
+            tx, attempts_min=ATTEMPTS_MIN, before_ms=before_ms, limit=limit
+        )
 
     async def _make(self, row: CallRow) -> None:
         """Make one call, and note what became of it."""
@@ -142,14 +169,15 @@ class Invoicer:
                 raise
 
     def _said(self, row: CallRow, error: StripeRefused) -> str:
-        if error.status == GONE and row.step in ("item", "finalize"):
+        is_gone = error.status == GONE or "No such invoice:" in str(error)
+        if is_gone and row.step in ("item", "finalize"):
             return f"somebody deleted its draft at Stripe: {AGAIN}, which makes another"
         return str(error)[:500]
 
     async def _step(self, row: CallRow) -> None:
         async with self._database.reading() as tx:
             rows = await store.calls_of(tx, [row.invoice_id])
-        job = _Job(row, rows)
+        job = Job(row, rows)
         match row.step:
             case "invoice":
                 await self._make_once(job, "/v1/invoices", job.params)
@@ -164,8 +192,7 @@ class Invoicer:
                     await self._call(job, "finalize")
                 await self._done(job, None)
             case "send":
-                await self._call(job, "send")
-                await self._done(job, None)
+                await self._send(job)
             case "delete":
                 await self._delete(job)
             case "void" | "uncollectible" | "paid":
@@ -173,7 +200,7 @@ class Invoicer:
             case _:
                 assert_never(row.step)
 
-    async def _make_once(self, job: "_Job", path: str, params: dict[str, Any]) -> None:
+    async def _make_once(self, job: Job, path: str, params: dict[str, Any]) -> None:
         """Make an object at Stripe, unless it is there."""
         row = job.row
         # The list of a customer is asked for whatever is known here: a ledger that was
@@ -184,9 +211,7 @@ class Invoicer:
                 await self._done(job, found)
                 return
             if self._is_in_doubt(row):
-                async with self._database.transaction() as tx:
-                    await store.renew_key(tx, row.id, now_ms=self._wall.now_ms())
-                job = job.renewed()
+                job = await self._renewed(job)
         if row.step == "credit_note":
             params = await self._covered(job, params)
         answer = await self._post(job, path, params)
@@ -194,13 +219,19 @@ class Invoicer:
             raise RetryLater(f"{path}: the answer was no object", after_s=60.0)
         await self._done(job, answer["id"])
 
+    async def _renewed(self, job: Job) -> Job:
+        """Return a call that certainly did nothing under a key that is new."""
+        async with self._database.transaction() as tx:
+            await store.renew_key(tx, job.row.id, now_ms=self._wall.now_ms())
+        return job.renewed()
+
     def _is_in_doubt(self, row: CallRow) -> bool:
         """Say whether Stripe may have done it, and forgotten the key by now."""
         before_ms = self._wall.now_ms() - KEY_MS_MAX
         is_doubted = row.doubt_ms is not None and row.doubt_ms < before_ms
         return is_doubted or row.created_ms < before_ms
 
-    async def _find(self, job: "_Job") -> str | None:
+    async def _find(self, job: Job) -> str | None:
         """Return the id of what a call made at Stripe; ``None``: nothing.
 
         Raises:
@@ -232,7 +263,7 @@ class Invoicer:
             )
         return ids[0] if ids else None
 
-    async def _covered(self, job: "_Job", params: dict[str, Any]) -> dict[str, Any]:
+    async def _covered(self, job: Job, params: dict[str, Any]) -> dict[str, Any]:
         """Return a credit note with where goes what is beyond what is left to pay.
 
         Source: docs.stripe.com/api/credit_notes/create, read 2026-11-26.
@@ -241,7 +272,7 @@ class Invoicer:
         beyond = params["amount"] - int(invoice.get("amount_remaining") or 0)
         return {**params, "credit_amount": beyond} if beyond > 0 else params
 
-    async def _is_final(self, job: "_Job") -> bool:
+    async def _is_final(self, job: Job) -> bool:
         """Compare a draft with ours; say whether it is final already.
 
         Raises:
@@ -261,7 +292,7 @@ class Invoicer:
             raise _Held(f"it is {status} at Stripe, before it was told to be final")
         return bool(status != "draft")
 
-    async def _end(self, job: "_Job") -> None:
+    async def _end(self, job: Job) -> None:
         """Lead an invoice to its end at Stripe, unless it is there.
 
         Raises:
@@ -276,7 +307,23 @@ class Invoicer:
             await self._call(job, verb, params)
         await self._done(job, None)
 
-    async def _delete(self, job: "_Job") -> None:
+    async def _send(self, job: Job) -> None:
+        """Have an invoice sent, unless it is paid or has ended by now.
+
+        Raises:
+            StripeRefused: it waits to be paid, and is not sent all the same.
+        """
+        try:
+            await self._call(job, "send")
+        except StripeRefused as error:
+            if error.status in (401, 403):
+                raise
+            found = await self._stripe.call("get", f"/v1/invoices/{job.stripe_id}")
+            if found.get("status") in ("draft", "open"):
+                raise
+        await self._done(job, None)
+
+    async def _delete(self, job: Job) -> None:
         """Take a draft away that is not wanted any more, if there is one."""
         stripe_id = job.rows[0].object_id or await self._find(
             job._replace(row=job.rows[0])
@@ -290,13 +337,21 @@ class Invoicer:
         await self._done(job, None)
 
     async def _call(
-        self, job: "_Job", verb: str, params: Mapping[str, object] | None = None
+        self, job: Job, verb: str, params: Mapping[str, object] | None = None
     ) -> None:
+        """Change an invoice that has not changed yet, as it was looked at before.
+
+        Only a letter cannot be looked for: what may have been sent is sent again.
+        """
+        if self._is_in_doubt(job.row):
+            job = await self._renewed(job)
         path = f"/v1/invoices/{job.stripe_id}/{verb}"
-        await self._post(job, path, {**job.params, **(params or {})})
+        answer = await self._post(job, path, {**job.params, **(params or {})})
+        if answer.get("id") != job.stripe_id:
+            raise RetryLater(f"{path}: the answer was no invoice", after_s=60.0)
 
     async def _post(
-        self, job: "_Job", path: str, params: dict[str, Any]
+        self, job: Job, path: str, params: dict[str, Any]
     ) -> dict[str, Any]:
         """Make a call, which is on disk before."""
         async with self._database.transaction() as tx:
@@ -304,46 +359,10 @@ class Invoicer:
                 raise RetryLater("it was changed meanwhile", after_s=1.0)
         return await self._stripe.call("post", path, params, key=job.key)
 
-    async def _done(self, job: "_Job", object_id: str | None) -> None:
+    async def _done(self, job: Job, object_id: str | None) -> None:
         steps = {one.step for one in job.rows}
         is_told = job.row.step == ("send" if "send" in steps else "finalize")
         async with self._database.transaction() as tx:
             await store.finish_call(tx, job.row.id, object_id=object_id)
             if is_told:
                 await self._books.told(tx, job.row.invoice_id, job.stripe_id)
-
-
-class _Job(NamedTuple):
-    """A call, among all calls of its invoice."""
-
-    row: CallRow
-    rows: Sequence[CallRow]
-
-    @property
-    def params(self) -> dict[str, Any]:
-        found: dict[str, Any] = msgspec.json.decode(self.row.params)
-        return found
-
-    @property
-    def first(self) -> dict[str, Any]:
-        """What is asked for of the draft."""
-        found: dict[str, Any] = msgspec.json.decode(self.rows[0].params)
-        return found
-
-    @property
-    def mark(self) -> str:
-        """What names the invoice at Stripe: this ledger, and its row."""
-        return str(self.first["metadata"][INVOICE])
-
-    @property
-    def stripe_id(self) -> str:
-        return str(self.rows[0].object_id)
-
-    @property
-    def key(self) -> str:
-        """The Idempotency-Key: what an id of a row says would be another in a copy."""
-        row = self.row
-        return f"{self.mark}/{row.step}/{row.ref}/{row.key_no}"
-
-    def renewed(self) -> "_Job":
-        return self._replace(row=self.row._replace(key_no=self.row.key_no + 1))

@@ -17,6 +17,7 @@ from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.stripe.account import wrong_account
 from meterline_sidecar.stripe.batching import ReadyRows, StripeRequest
 from meterline_sidecar.stripe.copy_guard import CopyGuard
 from meterline_sidecar.stripe.meter_events import (
@@ -178,25 +179,9 @@ class Reporter:
         return True
 
     async def _check_account(self, tx: Tx) -> bool:
-        """Bind the outbox to the mode of the first key, and keep to it."""
-        cursor = await outbox.cursor(tx)
-        if cursor is None:
-            return False
-        is_live = self._stripe.is_live
-        self._wrong_account = None
-        if is_live is not None and cursor.is_live is None:
-            await outbox.bind(tx, is_live=is_live)
-        elif is_live is not None and cursor.is_live != is_live:
-            told, given = (
-                "live mode" if mode else "a sandbox"
-                for mode in (cursor.is_live, is_live)
-            )
-            self._wrong_account = (
-                f"this ledger reports to {told} of Stripe but the key is of {given}: "
-                "use a separate ledger for that one (sidecar.database)"
-            )
-            return False
-        return True
+        """Say whether the outbox was begun, and the key is of its account."""
+        self._wrong_account = await wrong_account(tx, is_live=self._stripe.is_live)
+        return self._wrong_account is None and await outbox.cursor(tx) is not None
 
     async def _park_held(self, tx: Tx) -> None:
         for event_name in self._released - self._held.keys():

@@ -43,6 +43,7 @@ PAGES: Final[Mapping[Code, str]] = {
     "stripe_dropped": "/outbox",
     "stripe_by_hand": "/outbox",
     "stripe_invoice_held": "/close",
+    "stripe_invoice_waiting": "/close",
     "stripe_invoice_differs": "/close",
     "stripe_copy": "/outbox?state=unresolved",
     "outbox_failing": "/outbox?state=pending",
