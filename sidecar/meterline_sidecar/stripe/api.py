@@ -212,7 +212,7 @@ class StripeApi:
                 await asyncio.sleep(self._read_backoff.wait_s(attempt))
             else:
                 content: object = answer.data
-                if isinstance(content, dict):
+                if isinstance(content, dict) and "object" in content:
                     return cast("dict[str, Any]", content)
                 raise RetryLater(f"{path}: the answer was not Stripe's", after_s=60.0)
         raise AssertionError("the last attempt returns or raises")

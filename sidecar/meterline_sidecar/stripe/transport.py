@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import aiohttp
+import msgspec
 import stripe
 
 from meterline_sidecar.clock import SystemClock
@@ -22,6 +23,27 @@ def _lost(
     text: str, *, kind: type[stripe.APIConnectionError] = stripe.APIConnectionError
 ) -> stripe.APIConnectionError:
     return kind(text)
+
+
+class _Refusal(msgspec.Struct):
+    """What Stripe says no with."""
+
+    error: dict[str, Any]
+
+
+def _readable(body: bytes, status: int) -> bytes:
+    """Return a body that the SDK can read: empty where it is none of Stripe's.
+
+    Over a page that is no UTF-8, or an ``error`` that is no object, as proxies answer,
+    the SDK fails with errors that are not its own.
+    """
+    try:
+        text = body.decode()
+        if not 200 <= status < 300:
+            msgspec.json.decode(text, type=_Refusal)
+    except (ValueError, RecursionError):
+        return b""
+    return body
 
 
 class Transport(stripe.HTTPClient):
@@ -74,9 +96,18 @@ class Transport(stripe.HTTPClient):
                 date = response.headers.get("Date")
                 if date is not None:
                     self.heard = (date, SystemClock().now_ms())
-                return body, response.status, response.headers
+                return (
+                    _readable(body, response.status),
+                    response.status,
+                    response.headers,
+                )
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             raise _lost(f"no connection: {error}", kind=NotSent) from None
+        except aiohttp.ConnectionTimeoutError:
+            raise _lost("no connection in time", kind=NotSent) from None
+        except aiohttp.ClientHttpProxyError as error:
+            text = f"no connection: the proxy answered {error.status} {error.message}"
+            raise _lost(text, kind=NotSent) from None
         except TimeoutError:
             raise _lost("no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
