@@ -131,7 +131,17 @@ class Exchange(Request, eq=False):
                 self.status = self.status or _SERVER_ERROR  # as servers answer
             self.finish()
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
-            self.middleware.note_failure()
+            try:
+                self.middleware.note_failure()
+            except RecursionError:
+                # At the end of the app's stack there is no call to be had, and the app
+                # is to see its own error. As ``Meter.fail``.
+                meter = self.meter
+                meter.failed += 1
+                if meter.shipper is None:
+                    meter.owed += 1
+                else:
+                    meter.shipper.spool.writer.owed += 1
 
     def awaits_answer(self) -> bool:
         """Let the answer of an error handler outside of us come through here."""

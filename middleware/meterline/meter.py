@@ -3,7 +3,7 @@
 import atexit
 import time
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Final, Self, Unpack
 from weakref import WeakSet
 
@@ -102,7 +102,7 @@ class Meter:
         self.complaints = Complaints()
         self.failed = 0
         self.excluded = 0
-        self._owed = 0  # of these, what no spool was there to be told of
+        self.owed = 0  # of these, what no spool was there to be told of
         self._excluded_owed = 0  # likewise
         self._tally = Tally()
         self._retry_at_s = 0.0
@@ -248,11 +248,11 @@ class Meter:
             if (shipper := self.shipper) is not None:
                 shipper.spool.writer.drop(NOT_RECORDABLE)
             else:
-                self._owed += 1
+                self.owed += 1
         except Exception:  # noqa: BLE001 - the next round of the shipping thread tells it
             # Without a call: at the end of the stack there is none to be had.
             if self.shipper is None:
-                self._owed += 1
+                self.owed += 1
             else:
                 self.shipper.spool.writer.owed += 1
 
@@ -287,10 +287,12 @@ class Meter:
                     self.shipper = shipper
                 if shipper.is_running:
                     self.append = shipper.spool.writer.append
-                shipper.spool.writer.owed += self._owed
+                shipper.spool.writer.owed += self.owed
                 shipper.spool.reader.excluded += self._excluded_owed
-                self._owed = self._excluded_owed = 0
+                self.owed = self._excluded_owed = 0
                 return shipper
+        except RecursionError:
+            return None  # the next event may come where there is more stack left
         except Exception as error:  # noqa: BLE001 - edge: the app must not see our errors
             self._retry_at_s = time.monotonic() + RETRY_S
             troubles.add(f"nothing can be recorded: {error}")
@@ -301,7 +303,7 @@ class Meter:
             shipper.spool.writer.append(payload)
         else:
             self.failed += 1
-            self._owed += 1
+            self.owed += 1
 
     def _ignore(self, payload: bytes) -> None:
         """Record nothing: metering is disabled."""
@@ -328,6 +330,8 @@ class Meter:
             troubles.add(f"could not close a meter: {error}")
 
     def _close(self, timeout_s: float) -> None:
+        if self.owed:  # to be told before the end
+            self.open()
         with shippers.lock:
             if (shipper := self.shipper) is None:
                 return
@@ -348,12 +352,7 @@ class Meter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __getstate__(self) -> dict[str, object]:
@@ -368,7 +367,7 @@ class Meter:
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
         self._tally = Tally()
-        self._owed = self.failed = self.excluded = self._excluded_owed = 0
+        self.owed = self.failed = self.excluded = self._excluded_owed = 0
         self._forget()
 
     @property

@@ -80,13 +80,15 @@ class Shipper:
         """
         if self._thread is not None or system.is_ending():
             return
-        self._thread = threading.Thread(
-            target=self._main, name="meterline-shipper", daemon=True
-        )
+        name = "meterline-shipper"
+        thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._thread = thread
         try:
-            self._thread.start()
+            thread.start()
         except BaseException:
             self._thread = None
+            if thread in threading.enumerate():  # it runs: the wait for that has failed
+                self._thread = thread
             raise
 
     @property

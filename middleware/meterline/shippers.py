@@ -57,6 +57,8 @@ class Shippers:
                 shared.users.add(user)
             try:  # within the lock: who closes all must not meet one half started
                 shared.shipper.start()
+            except RecursionError:
+                raise
             except RuntimeError as error:
                 # The spool takes the events. The next event tries again.
                 troubles.add(f"could not start the shipping thread: {error}")

@@ -57,6 +57,7 @@ class Spool:
 
         Raises:
             OSError: there is not even memory.
+            RecursionError: the caller's stack is full.
         """
         hello = Hello(
             version=VERSION,
@@ -69,6 +70,8 @@ class Spool:
         room = Room(spool_dir, bytes_max=SPOOLS_FULL_MAX * max(bytes_max, BYTES_MIN))
         try:
             return cls(_writer_in(spool_dir, hello, bytes_max=bytes_max, room=room))
+        except RecursionError:
+            raise  # it is the caller's stack that is full
         except Exception as error:  # noqa: BLE001 - edge: whatever this system cannot do
             reason = words(error)
             troubles.add(

@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 import meterline
 from meterline import Meter
 from meterline.asgi_types import Message, Receive, Scope, Send
+from meterline.compiled import VARIABLE
 from meterline.events import Flag
 from meterline.meter import shippers
 from tests.asgi_driver import call
@@ -364,6 +365,142 @@ print("done")
 
 def test_at_the_end_of_the_stack_nothing_is_raised_from_inside(tmp_path: Path) -> None:
     assert run(DEEP, tmp_path).splitlines()[-1] == "done"
+
+
+AT_DEPTHS = """
+import sys, tempfile
+from contextvars import copy_context
+from meterline import Meter, MeterMiddleware
+import meterline
+
+where = {"socket": "/nowhere/s", "spool_dir": tempfile.mkdtemp(), "sync_interval_s": 0}
+
+def down(n, what):
+    return what() if n <= 0 else down(n - 1, what)
+
+def at(left, what):
+    "Call ``what`` where so many frames are left."
+    depth, frame = 0, sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    return down(sys.getrecursionlimit() - depth - left, what)
+"""
+
+DEEP_REQUESTS = f"""{AT_DEPTHS}
+what, is_open = sys.argv[1], sys.argv[2] == "open"
+entered = 0
+
+async def app(scope, receive, send):
+    global entered
+    entered += 1
+    if what == "record":
+        try:
+            meterline.record("tokens", 1, model="large")
+            meterline.set_property("region", "eu")
+        except RecursionError:
+            pass
+    if what == "raise":
+        raise LookupError
+    if what == "websocket":
+        await send({{"type": "websocket.accept"}})
+        await send({{"type": "websocket.close"}})
+        return
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    for left in range(3 if what == "stream" else 1, 0, -1):
+        message = {{"type": "http.response.body", "body": b"x", "more_body": left > 1}}
+        await send(message)
+
+async def send(message):
+    pass
+
+def subject(scope):
+    return down(3, lambda: "acct_1")
+
+def outcome(serving):
+    kind = "websocket" if what == "websocket" else "http"
+    scope = {{"type": kind, "method": "GET", "path": "/", "headers": []}}
+    try:
+        serving(scope, None, send).__await__().send(None)
+    except StopIteration:
+        return "answered"
+    except Exception as error:
+        return type(error).__name__
+
+def seen(left, serving):
+    try:
+        return copy_context().run(at, left, lambda: outcome(serving))
+    except RecursionError as error:
+        return type(error).__name__
+
+for left in range(1, 61):
+    options = {{"subject": subject}} if what == "subject" else {{}}
+    metered = MeterMiddleware(app, app_name=f"left {{left}}", **where, **options)
+    if is_open:
+        metered.meter.open()
+    bare = "" if what == "record" else seen(left, app)
+    entered = 0
+    ours = seen(left, metered)
+    with metered.meter:
+        pass
+    stats = metered.stats
+    shown = what, left, bare, ours, entered, stats
+    assert stats.recorded >= entered, shown
+    assert ours in (bare, "RecursionError") or what == "record", shown
+    if left > 55:  # there is room for all
+        assert ours == bare or what == "record", shown
+        assert stats.recorded == entered == 1 or not is_open, shown
+        assert stats.failed == 0 or not is_open, shown
+print("done")
+"""
+
+
+@pytest.mark.parametrize("is_pure", ["0", "1"])
+@pytest.mark.parametrize(
+    "what", ["plain", "record", "raise", "stream", "subject", "websocket"]
+)
+def test_a_request_at_the_end_of_the_stack_is_recorded_or_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, is_pure: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, is_pure)
+
+    assert run(DEEP_REQUESTS, tmp_path, what, "open").splitlines()[-1] == "done"
+
+
+def test_a_first_request_at_the_end_of_the_stack_is_recorded_or_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "1")
+
+    assert run(DEEP_REQUESTS, tmp_path, "plain", "").splitlines()[-1] == "done"
+
+
+DEEP_FIRST = f"""{AT_DEPTHS}
+import threading
+for left in range(1, 130):
+    meter = Meter(app_name=f"left {{left}}", **where)
+    try:
+        at(left, lambda: meter.record("n", 1))
+        n_events = 1
+    except RecursionError:
+        n_events = 0
+    meter.record("n", 1)
+    names = [thread.name for thread in threading.enumerate()]
+    kind = meter.stats.spool
+    meter.close(timeout_s=0)
+    stats = meter.stats
+    shown = left, n_events, kind, stats, names
+    assert stats.recorded == n_events + 1, shown
+    assert stats.failed <= n_events, shown
+    assert kind == "file", shown
+    assert names.count("meterline-shipper") <= 1, shown
+print("done")
+"""
+
+
+def test_where_the_first_event_finds_no_stack_the_next_one_finds_all(
+    tmp_path: Path,
+) -> None:
+    assert run(DEEP_FIRST, tmp_path).splitlines()[-1] == "done"
 
 
 ANGRY_LOG = """
