@@ -8,13 +8,12 @@ from msgspec.structs import replace
 from meterline_pricing.errors import PricingError
 from meterline_pricing.plan import SCOPED, Plan, RateCard, beside_prices
 from meterline_pricing.terms import Coupon, Credit, Discount, Tax
-from meterline_pricing.told_apart import FIELDS, Own, called
+from meterline_pricing.told_apart import BETWEEN, FIELDS, Own, called
 
 SHARED: Final = (
     *("currency", "period", "rounding", "order", "prorate", "tiers_on_change"),
 )
 """What an invoice has one of, and so plans must have alike to be on it."""
-BETWEEN: Final = " + "
 OF_THE_FIRST: Final = ("minimum_spend", "maximum_spend", "commitment")
 """What is for all prices together: only the first plan may have it."""
 

@@ -13,6 +13,8 @@ from meterline_pricing.terms import Credit
 
 FIELDS: Final = ("prices", "discounts", "coupons", "credits")
 """Where names are told apart for good. Taxes remember nothing."""
+BETWEEN: Final = " + "
+"""Between the names of plans that are held at one time, in the name of all."""
 
 
 class Own(NamedTuple):
@@ -53,6 +55,13 @@ def called(held: Iterable[Sequence[Plan]]) -> Mapping[Own, str]:
             taken.add((own.field, name))
         before = frozenset(present)
     return known
+
+
+def plain(name: str, plans: str) -> str:
+    """Return a name as its plan has it, whichever of these plans tells it apart."""
+    for plan in plans.split(BETWEEN):
+        name = name.removesuffix(f" ({plan})")
+    return name
 
 
 def _owns(plan: Plan) -> Iterator[tuple[Own, bool]]:

@@ -1,13 +1,16 @@
 """Plans that hold one after the other in a period, as one where no price knows better."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from meterline_pricing.plan import Plan, beside_prices, repeated
 from meterline_pricing.terms import Coupon, Discount, Tax
+from meterline_pricing.told_apart import BETWEEN, plain
 
+_Term = Discount | Coupon | Tax
 _OF_ALL: Final = (
     *("currency", "rounding", "order", "prorate"),
     *("minimum_spend", "maximum_spend", "commitment"),
@@ -34,10 +37,13 @@ def united(before: Plan, after: Plan) -> Plan | None:
     if repeated(cards):
         return None
     terms: dict[str, Any] = {}
+    of = f"{before.name}{BETWEEN}{after.name}"
     for field in _TERMS:
-        terms[field] = both = _both(before, after, field)
+        terms[field] = both = _both(before, after, field, of)
+        if _differ(before, after, [field]) and _mixes(both):
+            return None
         if any(
-            _seen(getattr(plan, field), place) != _seen(both, place)
+            _seen(getattr(plan, field), place, of) != _seen(both, place, of)
             for plan in (before, after)
             for place in _places(plan)
         ):
@@ -54,23 +60,58 @@ def _places(plan: Plan) -> tuple[str, ...]:
     return (*(card.name for card in plan.prices), *beside_prices(plan))
 
 
-def _both(before: Plan, after: Plan, field: str) -> tuple[Discount | Coupon | Tax, ...]:
-    """Return the terms of both plans; one of the same name is for the prices of both."""
+def _both(before: Plan, after: Plan, field: str, of: str) -> tuple[_Term, ...]:
+    """Return the terms of both plans; what both have is for the prices of both.
+
+    Args:
+        of: the names of both plans; a tax may be told apart by one of them.
+    """
     if not _differ(before, after, [field]):
         return tuple(getattr(after, field))
-    found: dict[str, Discount | Coupon | Tax] = {}
+    found: dict[Hashable, _Term] = {}
     for plan in (before, after):
-        for term in getattr(plan, field):
-            known = found.get(term.name)
+        for known_by, term in _known_by(getattr(plan, field), of):
+            known = found.get(known_by)
             on = term.on or _places(plan)
             if known is not None:
                 on = tuple(dict.fromkeys((*known.on, *on)))
-            found[term.name] = replace(term, on=on)
+            found[known_by] = replace(term, on=on)
     return tuple(found.values())
 
 
-def _seen(
-    terms: Iterable[Discount | Coupon | Tax], place: str
-) -> list[Discount | Coupon | Tax]:
+def _known_by(terms: Iterable[_Term], of: str) -> Iterator[tuple[Hashable, _Term]]:
+    """Yield terms, each with what one in another plan has, too, if it is the same.
+
+    What is given once, or in some periods, is known by its name; else by what it says.
+    """
+    alike: Counter[_Term] = Counter()
+    for term in terms:
+        if _is_used_up(term):
+            yield term.name, term
+        else:
+            said = _bare(term, of)
+            yield (said, alike[said]), term
+            alike[said] += 1
+
+
+def _is_used_up(term: _Term) -> bool:
+    """Say whether what a term has given is gone for the rest of a period, or for good."""
+    is_limited = isinstance(term, Coupon) and term.periods is not None
+    return not isinstance(term, Tax) and (is_limited or term.amount is not None)
+
+
+def _bare(term: _Term, of: str) -> _Term:
+    """Return what a term says, whatever it is for, and a tax by its plain name."""
+    name = plain(term.name, of) if isinstance(term, Tax) else term.name
+    return replace(term, name=name, on=())
+
+
+def _mixes(terms: Sequence[_Term]) -> bool:
+    """Say whether what was used of a term could be taken for what was of another one."""
+    names = Counter(term.name for term in terms)
+    return any(_is_used_up(term) and names[term.name] > 1 for term in terms)
+
+
+def _seen(terms: Iterable[_Term], place: str, of: str) -> list[_Term]:
     """Return the terms that a price has, whatever else they are for."""
-    return [replace(t, on=()) for t in terms if not t.on or place in t.on]
+    return [_bare(term, of) for term in terms if not term.on or place in term.on]

@@ -1,0 +1,104 @@
+"""What holds beside a plan that is replaced goes on as if nothing had happened."""
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from meterline_pricing import Invoice, Period, Plan, RateCard
+from meterline_pricing.combined import combined
+from meterline_pricing.models import Coupon, Discount, Flat, Graduated, Tax, Tier
+from meterline_pricing.tools import Stretch, invoice_of
+
+DAY_MS = 86_400_000
+TIERS = Graduated((Tier(up_to=100), Tier(unit_amount=1)))
+RATES = st.one_of(st.none(), st.sampled_from([5, 10, 19]))
+
+
+def main(name: str, tax: int | None, discount: int | None, coupon: int | None) -> Plan:
+    return Plan(
+        name=name,
+        currency="usd",
+        prices=(RateCard(name=f"fee of {name}", price=Flat(30)),),
+        taxes=() if tax is None else (Tax(name="VAT", percent=tax),),
+        discounts=() if discount is None else (Discount(percent=discount),),
+        coupons=() if coupon is None else (Coupon(percent=coupon),),
+    )
+
+
+def addon(tax: int | None = 10) -> Plan:
+    return Plan(
+        name="addon",
+        currency="usd",
+        prices=(RateCard(meter="calls", price=TIERS),),
+        taxes=() if tax is None else (Tax(name="VAT", percent=tax),),
+    )
+
+
+def month(*halves: list[Plan]) -> Invoice:
+    """Invoice a month of two halves with 60 calls each, which go on over 100."""
+    edges = [0, 15 * DAY_MS, 30 * DAY_MS]
+    stretches = [
+        Stretch(
+            combined(plans, halves[:i]),
+            Period(edges[i], edges[i + 1]),
+            {"calls": Decimal(60)},
+        )
+        for i, plans in enumerate(halves)
+    ]
+    return invoice_of(stretches, Period(0, edges[-1], "a month"))
+
+
+def calls(drawn: Invoice) -> list[int]:
+    return [int(line.amount) for line in drawn.lines if line.name == "calls"]
+
+
+@given(
+    st.tuples(RATES, RATES, RATES),
+    st.one_of(st.none(), st.tuples(RATES, RATES, RATES)),
+    RATES,
+)
+def test_tiers_of_an_addon_go_on_whatever_replaces_the_main_plan(
+    before: tuple[int | None, int | None, int | None],
+    after: tuple[int | None, int | None, int | None] | None,
+    tax: int | None,
+) -> None:
+    then = [main("b", *after)] if after else []
+
+    drawn = month([main("a", *before), addon(tax)], [*then, addon(tax)])
+
+    assert calls(drawn) == [20]
+
+
+def test_each_price_has_the_tax_of_its_own_plan() -> None:
+    drawn = month(
+        [main("a", 19, None, None), addon()], [main("b", 5, None, None), addon()]
+    )
+
+    taxes = [(line.name, line.amount) for line in drawn.lines if line.kind == "tax"]
+    assert taxes == [
+        ("VAT", Decimal("2.85")),
+        ("VAT (addon)", Decimal("2.00")),
+        ("VAT", Decimal("0.75")),
+    ]
+
+
+def test_a_tax_that_is_told_apart_no_more_is_still_that_tax() -> None:
+    drawn = month([main("a", 19, None, None), addon()], [addon()])
+
+    assert calls(drawn) == [20]
+    assert [line.amount for line in drawn.lines if line.kind == "tax"] == [
+        *(Decimal("2.85"), Decimal("2.00")),
+    ]
+
+
+def test_what_is_used_up_by_one_name_is_charged_on_each_side() -> None:
+    one, other = (
+        replace(main(name, None, None, None), coupons=(Coupon(amount=amount),))
+        for name, amount in (("a", 10), ("b", 15))
+    )
+
+    drawn = month([one, addon()], [other, addon()])
+
+    assert calls(drawn) == [0, 0]
