@@ -45,6 +45,7 @@ SIZES = Matrix(
         (PerGroup(PerUnit(1), by=("region", "size")), 11 + 10 + 11),
         (PerGroup(PerUnit(1)), 11 + 10 + 11),
         (PerGroup(SIZES, by=("region",)), 11 + 10 + 11),
+        (PerGroup(PerGroup(PerUnit(1)), by=("region",)), 11 + 10 + 11),
     ],
 )
 def test_groups_are_those_of_the_price_not_of_the_meter(
