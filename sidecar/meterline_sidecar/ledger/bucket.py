@@ -148,4 +148,4 @@ def _errors() -> tuple[type[Exception], ...]:
 
 def _first_line(error: Exception) -> str:
     """Return what an error says, without what is for its makers."""
-    return str(error).partition("\n")[0]
+    return str(error).partition("\n")[0].rstrip(": ")

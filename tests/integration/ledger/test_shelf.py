@@ -264,7 +264,9 @@ def test_a_directory_that_does_not_answer_holds_up_no_end(
 
 
 async def test_what_is_not_in_a_bucket_is_told(bucket: Bucket) -> None:
-    with pytest.raises(ArchiveFailed, match="gone cannot be read at s3://cold"):
+    with pytest.raises(
+        FileMissing, match=r"gone cannot be read at s3://cold: .*404 Not Found$"
+    ):
         await open_shelf("s3://cold").get("gone")
 
 
