@@ -11,6 +11,7 @@ from meterline_sidecar.config.places import BUCKET
 from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.config.stripe import STRIPE_KEY_VARIABLE
+from meterline_sidecar.config.variables import stray_variables
 from meterline_sidecar.errors import installing
 
 FOR_OTHERS: Final = 0o007
@@ -33,6 +34,7 @@ def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
     yield from _extras(config)
     yield from _stripe(config, environment)
     yield from _prices(config.catalogue)
+    yield from stray_variables(environment)
 
 
 def _extras(config: Config) -> Iterator[str]:

@@ -208,4 +208,8 @@ ZONE: Final = Kind(TEXT.expected, _zone, "UTC", TEXT.schema)
 PATH: Final = Kind(TEXT.expected, _path, Path(), TEXT.schema)
 VALUE: Final = Kind("the name of a value", _value, "units", _STRING)
 HTTP: Final = Kind("HOST:PORT, or unix:PATH", _http, "", _STRING)
+HOST_NAME: Final = _matching(
+    "a host name such as meter.example.com, without scheme and port",
+    r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?",
+)
 PROXY: Final = Kind("an address, a network or `unix`", _proxy, "", _STRING)

@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_sidecar.config.centre import Role
-from meterline_sidecar.config.kinds import HTTP, LEDGER, PROXY
+from meterline_sidecar.config.kinds import HOST_NAME, HTTP, LEDGER, PROXY
 from meterline_sidecar.config.postgres import DATABASE
 
 UID_MAX: Final = 2**32 - 2
@@ -95,7 +95,7 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "127.0.0.1:8270"
     http_names: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Meta(extra={"kind": HOST_NAME})], ...],
         Meta(
             description="Host names to accept besides localhost and IP addresses, such "
             "as the name of a proxy in front."

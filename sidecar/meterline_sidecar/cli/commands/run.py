@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 from meterline_sidecar.cli.options import CONFIG, clock_option
 from meterline_sidecar.clock import Clock, FileClock, SystemClock
 from meterline_sidecar.config.apart import read_files
+from meterline_sidecar.config.variables import stray_variables
 from meterline_sidecar.daemon.run import run
 from meterline_sidecar.printable import PrintableFormatter
 
@@ -39,4 +41,6 @@ def command(config_path: Path | None, clock_path: Path | None) -> None:
     clock: Clock = SystemClock() if clock_path is None else FileClock(clock_path)
     if clock.rehearsal is not None:
         log.warning("the time is not real: %s", clock.rehearsal)
+    for stray in stray_variables(os.environ):
+        log.warning("%s", stray)
     asyncio.run(run(read_files(config_path), clock=clock))
