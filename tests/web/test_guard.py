@@ -394,3 +394,21 @@ async def test_no_network_is_served_without_a_token(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="meterline token create"):
         await run(config, clock=FakeClock())
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ("Basic eDp5", "send it as Authorization: Bearer TOKEN"),
+        ("mtl_abc", "send it as Authorization: Bearer TOKEN"),
+        ("Bearer", "send it as Authorization: Bearer TOKEN"),
+        ("Bearer mtl_abc", "this token is unknown or was revoked"),
+    ],
+)
+async def test_what_is_no_token_is_told_apart_from_a_wrong_one(
+    web: Web, sent: str, told: str
+) -> None:
+    answer = await web.http.get("/v1/meters", headers={"authorization": sent})
+
+    assert answer.status_code == 401
+    assert answer.json()["detail"].endswith(told)

@@ -286,16 +286,19 @@ def _of_table(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
         except StopIteration:
             break
         except csv.Error as error:
-            raise BadFile(
-                f'{name}, line {reader.line_num}: {error}; quote a cell with " and a'
-                ' quote in it with ""'
-            ) from error
+            raise BadFile(f"{name}, line {reader.line_num}: {_why(error)}") from error
         if header is None and row:
             header = _header(row, name)
             row = []
         yield b"" if not row or header is None else _event_of(row, header)
         for _ in range(reader.line_num - before - 1):
             yield b""
+
+
+def _why(error: csv.Error) -> str:
+    if "new-line character" in str(error):
+        return "a line ends with a carriage return alone; save it with Unix line ends"
+    return f'{error}; quote a cell with " and a quote in it with ""'
 
 
 def _texts(lines: Iterator[bytes], name: str) -> Iterator[str]:

@@ -49,6 +49,8 @@ LOGGED_OUT: Final = (
     "you are logged out, so this was not carried out: log in in another tab, then"
     " reload this page, and let your browser send it again when it asks"
 )
+UNKNOWN: Final = "this token is unknown or was revoked"
+NO_BEARER: Final = "there is no token in this: send it as Authorization: Bearer TOKEN"
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; base-uri 'none'"
@@ -219,7 +221,7 @@ class Guard:
             if is_cookie and _opens_page(scope, headers):
                 # Or the browser would send it again until the address is locked out.
                 return forget_token(_to_login(scope))
-            return _unauthorized("this token is unknown or was revoked")
+            return _unauthorized(UNKNOWN if caller.given else NO_BEARER)
         scope["state"] = {**scope.get("state", {}), "token": token}
         return None if token.allows(needed) else _forbidden(token, needed)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ingest import event_files
 from meterline_sidecar.ingest.event_files import (
     CHUNK_BYTES,
@@ -82,6 +83,7 @@ def test_a_row_of_several_lines_stands_at_its_first(tmp_path: Path) -> None:
     ("content", "why"),
     [
         (b"id;time;tokens\n1;2;3\n", "between semicolons; save it with commas"),
+        (b"id,time\r1,2\r", "ends with a carriage return alone; save it with Unix"),
         (b"id\ttime\n", "between tabs; save it with commas"),
         (b"id,time,tokens\n", "unknown column `tokens`"),
         (b"id,time,propertys.a\n", "did you mean `properties.NAME`|unknown column"),
@@ -98,6 +100,18 @@ def test_a_table_that_is_none_is_refused_with_the_place(
 ) -> None:
     with pytest.raises(BadFile, match=why):
         lines(tmp_path, "x.csv", content)
+
+
+def test_a_damaged_file_of_duckdb_is_told_without_our_own_statement(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("duckdb")
+
+    with pytest.raises(ArchiveFailed) as raised:
+        lines(tmp_path, "x.parquet", b"PAR1xx")
+
+    assert "too small to be a Parquet file" in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_what_is_no_file_of_events_is_refused(

@@ -66,7 +66,7 @@ def test_the_same_lines_under_another_source_are_others() -> None:
         (line(time=NOON_MS // 1000), "time", "before 2000"),
         (line(time=None), "time", "is missing"),
         (line(time="2026-11-06T12:06:00Z"), "time", "in the future"),
-        (line(time="yesterday"), "time", "RFC 3339"),
+        (line(time="yesterday"), "time", "since 1970, not 'yesterday'"),
         (line(quantities={"tokens": float("nan")}), None, "NaN is no number"),
         (
             line(quantities={"tokens": 1.5}),

@@ -113,7 +113,9 @@ def _connected() -> Generator[Any]:
         finally:
             connection.close()
     except duckdb.Error as error:
-        raise ArchiveFailed(f"DuckDB: {error}") from error
+        # Behind the first line it shows our own statement.
+        why = str(error).partition("\n")[0]
+        raise ArchiveFailed(f"DuckDB: {why}") from error
 
 
 def _quoted(text: str) -> str:

@@ -228,7 +228,7 @@ def _time_ms(when: str | int) -> int:
     if time_ms is None:
         raise BadField(
             "must be an RFC 3339 time with its zone, such as 2026-11-22T08:00:00Z, or"
-            " milliseconds since 1970",
+            f" milliseconds since 1970, not {when!r}",
             "time",
         )
     if time_ms < 0:
