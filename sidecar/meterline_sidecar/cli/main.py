@@ -174,7 +174,8 @@ def _needs_value(option: click.Option) -> bool:
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Meter every API request, price it, and report it to Stripe."""
-    if os.environ.get("NO_COLOR"):  # no-color.org; click leaves it to us
+    # no-color.org; and a dumb terminal shows them as letters. click leaves both to us.
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         context.color = False
 
 

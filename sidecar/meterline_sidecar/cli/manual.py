@@ -22,7 +22,7 @@ INTRO: Final = """\
 Commands that ask the running sidecar find it by `--url` or by the configuration, `--config`; set `METERLINE_TOKEN` if
 it needs a token. You can set `METERLINE_URL` and `METERLINE_CONFIG` instead of the two options. On a terminal, tables
 have borders if [rich](https://rich.readthedocs.io) is installed, and a table that is too wide is shown row by row. In a
-pipe, they are plain text. `NO_COLOR` turns colours off.
+pipe, they are plain text. `NO_COLOR` and `TERM=dumb` turn colours off.
 
 | exit code | meaning |
 |---|---|

@@ -134,6 +134,13 @@ def test_no_color_leaves_colours_out(sidecar: SidecarProcess) -> None:
     assert "! the time is not real" in shown
 
 
+def test_a_dumb_terminal_gets_no_escapes(sidecar: SidecarProcess) -> None:
+    shown = on_terminal(sidecar, TERM="dumb")
+
+    assert "\x1b" not in shown
+    assert "! the time is not real" in shown
+
+
 def test_a_pipe_gets_plain_text(sidecar: SidecarProcess) -> None:
     shown = sidecar.meterline("status").stdout
 
