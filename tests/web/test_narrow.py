@@ -12,6 +12,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from tests.producer import event
 from tests.web.browser import IN_BROWSER, browser, seen_as
 from tests.web.live import LiveSidecar
+from tests.web.test_browser import in_view
 
 pytestmark = IN_BROWSER
 
@@ -175,6 +176,20 @@ def test_nothing_is_beside_a_narrow_screen(
             beside[path] = chrome.execute_script(BESIDE)
 
     assert {path: found for path, found in beside.items() if found} == {}
+
+
+@pytest.mark.parametrize("width", [768, 1024])
+def test_what_a_draft_comes_to_is_in_view(
+    live: LiveSidecar, chrome: WebDriver, width: int
+) -> None:
+    with seen_as(chrome, width=width):
+        for path, css in (
+            ("/customers", "#rows tbody td.strong"),
+            (f"/customers/{ids()[0]}", "#invoice tfoot td"),
+        ):
+            chrome.get(f"{live.url}{path}")
+
+            assert in_view(chrome, css), path
 
 
 def test_on_a_narrow_screen_each_amount_is_called_as_its_column_is(
