@@ -2,11 +2,17 @@
 
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from meterline_sidecar.access.secret import Secret
+from meterline_sidecar.errors import RetryLater, StripeRefused
+from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.invoice_check import InvoiceReconciler
+from meterline_sidecar.stripe.pacing import Backoff
 from tests.stripe_server.v2 import sign
 from tests.web.test_collected import COLLECT, DIFFERS, SECRET, Till, till_at
 from tests.web.test_collection import left, shown, states, take
@@ -268,3 +274,48 @@ async def test_a_discount_that_was_added_there_is_told_before_it_is_final(
         till.only()["total"] = 242
         (compared,) = (await till.reconcile())["invoices"]
         assert compared["verdict"] == "different"
+
+
+async def test_what_the_balance_at_stripe_paid_is_said_so(till: Till) -> None:
+    till.at_stripe.pay(till.only()["id"])
+    balance = {"starting_balance": -150, "ending_balance": 0}
+
+    await hear(till, ("invoice.paid", till.only() | balance))
+
+    found = await shown(till.desk)
+    assert "1.5 usd of it by the customer's balance" in found["steps"][-1]["cause"]
+    assert await paid(till) == ["2.03"]
+
+
+@asynccontextmanager
+async def comparing(till: Till) -> AsyncGenerator[InvoiceReconciler]:
+    """Compare without waiting between the tries of a read."""
+    base = till.parts.config.stripe.api_base
+    key = Secret("sk_test_meterline")
+    api = StripeApi(lambda: key, api_base=base, read_backoff=Backoff(first_s=0.0))
+    yield InvoiceReconciler(till.parts.database, api, clock=till.parts.clock)
+    await api.close()
+
+
+async def test_one_invoice_that_stripe_does_not_tell_of_holds_up_no_other(
+    till: Till,
+) -> None:
+    await till.close("2026-11")
+    await till.tell()
+    (*_, last) = till.at_stripe.items.values()
+    last["amount"] += 1
+
+    async with comparing(till) as invoices:
+        till.server.read_faults.extend([503] * 4)  # all tries of the first read
+        found = await invoices.run(start_ms=0, end_ms=2**50)
+        assert [one.verdict for one in found] == ["refused", "different"]
+        assert "HTTP 503" in found[0].differences[0]
+        (text,) = await differs(till)  # not of the one that nobody knows of
+        assert text.startswith("INV-0002:")
+        till.server.read_faults.extend([503] * 8)
+        with pytest.raises(RetryLater):
+            await invoices.run(start_ms=0, end_ms=2**50)
+        till.server.read_faults[:] = [403]
+        with pytest.raises(StripeRefused):
+            await invoices.run(start_ms=0, end_ms=2**50)
+    assert await differs(till) == [text]

@@ -237,3 +237,15 @@ async def test_what_does_not_get_to_stripe_is_named_with_the_reason(
 
     assert text.startswith("INV-0001: /v1/invoices: HTTP 500")
     assert await named() == []
+
+
+async def test_a_clock_that_was_ahead_lets_no_call_wait(till: Till) -> None:
+    await till.parts.at_stripe.run()
+    till.server.write_faults = [Fault.PLAIN_429]
+    till.wall.time_ms += 30 * 24 * HOUR_MS
+    await patient(till).run()
+    till.wall.time_ms -= 30 * 24 * HOUR_MS
+
+    await patient(till).run()
+
+    assert till.only()["status"] == "open"

@@ -153,9 +153,10 @@ class HeardFromStripe:
         amount = _left(owing, row) - in_major(only_there, row.currency)
         if amount <= 0:
             return "nothing was left to be paid"
-        step = Step(AT_STRIPE, f"Stripe says that {stripe_id} is paid")
+        how = _by_balance(invoice, row.currency)
+        step = Step(AT_STRIPE, f"Stripe says that {stripe_id} is paid{how}")
         await self._pay(tx, row, stripe_id, amount, step)
-        return f"{amount} {row.currency} paid"
+        return f"{amount} {row.currency} paid{how}"
 
     async def _need_payment(
         self, tx: Tx, row: DocumentRow, stripe_id: str, charge: GivenBack
@@ -222,6 +223,18 @@ def _given_back(about: Mapping[str, Any], row: DocumentRow) -> GivenBack:
             " record by hand what was given back"
         )
     return found
+
+
+def _by_balance(invoice: Mapping[str, Any], currency: str) -> str:
+    """Return in words what no money came in for: the customer's balance changed by it.
+
+    So it is with what they had in favour, and with less than Stripe's smallest charge.
+    """
+    before, after = invoice.get("starting_balance"), invoice.get("ending_balance")
+    if not (isinstance(before, int) and isinstance(after, int)) or after <= before:
+        return ""
+    amount = in_major(after - before, currency)
+    return f", {amount} {currency} of it by the customer's balance at Stripe"
 
 
 def _failure(invoice: Mapping[str, Any]) -> str:

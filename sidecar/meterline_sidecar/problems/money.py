@@ -177,7 +177,7 @@ MONEY: Final[Mapping[Code, Problem]] = {
         severity="error",
         title="Stripe's totals differ from the ledger's",
         means="what Stripe would bill is not what was used",
-        action="see `meterline reconcile`",
+        action="`meterline reconcile` names the hours and their rows, and says what to do",
     ),
     "stripe_dropped": Problem(
         severity="warning",

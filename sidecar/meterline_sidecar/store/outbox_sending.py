@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.facts import get_fact, put_fact
 from meterline_sidecar.store.outbox import OutboxRow, State, read_rows
@@ -12,6 +13,9 @@ from meterline_sidecar.store.port import Tx
 
 FAILING_LOOKED_AT: Final = 5_000
 CONFIRMED_FACT: Final = "outbox_confirmed_ms"
+
+WAIT_MS_MAX: Final = HOUR_MS
+"""No attempt waits for so long: one that seems to was put off by a clock that was ahead."""
 
 
 class Settlement(Struct, frozen=True):
@@ -38,7 +42,7 @@ async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[Outb
         "FROM ("
         " SELECT id AS row_id, row_number() OVER ("
         "  PARTITION BY event_name, stripe_customer ORDER BY id) AS place"
-        " FROM outbox WHERE state = 'pending' AND next_ms <= ?"
+        " FROM outbox WHERE state = 'pending' AND (next_ms <= ? OR next_ms > ?)"
         " ) AS ready JOIN outbox ON outbox.id = row_id WHERE place <= ?"
         " AND NOT (mode = 'set' AND EXISTS ("
         "  SELECT 1 FROM outbox AS earlier WHERE earlier.customer = outbox.customer"
@@ -46,7 +50,7 @@ async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[Outb
         "  AND earlier.hour_ms = outbox.hour_ms AND earlier.part < outbox.part"
         "  AND earlier.state IN ('pending', 'sending', 'parked')))"
         " ORDER BY place, id LIMIT ?",
-        (wall_ms, per_series, limit),
+        (wall_ms, wall_ms + WAIT_MS_MAX, per_series, limit),
     )
 
 
@@ -60,8 +64,9 @@ async def wake(tx: Tx) -> None:
 async def count_due(tx: Tx, *, wall_ms: int) -> int:
     """Return how many rows may be sent now."""
     row = await tx.fetch_one(
-        "SELECT count(*) FROM outbox WHERE state = 'pending' AND next_ms <= ?",
-        (wall_ms,),
+        "SELECT count(*) FROM outbox WHERE state = 'pending'"
+        " AND (next_ms <= ? OR next_ms > ?)",
+        (wall_ms, wall_ms + WAIT_MS_MAX),
     )
     assert row is not None
     return int(row[0])

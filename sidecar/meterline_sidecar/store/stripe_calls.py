@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, marks, pieces
+from meterline_sidecar.store.outbox_sending import WAIT_MS_MAX
 from meterline_sidecar.store.port import Tx
 
 Step = Literal[
@@ -77,11 +78,12 @@ async def due(tx: Tx, *, wall_ms: int, limit: int) -> list[CallRow]:
     Nothing of an invoice goes on behind a call that is held.
     """
     rows = await tx.fetch_all(
-        f"{SELECT} WHERE state = 'pending' AND next_ms <= ? AND NOT EXISTS ("  # noqa: S608 - names
+        f"{SELECT} WHERE state = 'pending' AND (next_ms <= ? OR next_ms > ?)"  # noqa: S608 - names
+        " AND NOT EXISTS ("
         " SELECT 1 FROM stripe_calls e WHERE e.invoice_id = stripe_calls.invoice_id"
         " AND e.id < stripe_calls.id AND e.state IN ('pending', 'sending', 'held'))"
         " ORDER BY id LIMIT ?",
-        (wall_ms, limit),
+        (wall_ms, wall_ms + WAIT_MS_MAX, limit),
     )
     return [CallRow(*row) for row in rows]
 

@@ -21,6 +21,8 @@ class HourDifference(Struct, frozen=True, kw_only=True):
     """Its start, UTC."""
     ours: Number
     theirs: Decimal
+    rows: tuple[int, ...] = ()
+    """The rows of the outbox that tell this hour."""
 
 
 class ReconciledSeries(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.errors import StripeRefused
+from meterline_sidecar.errors import MeterlineError, RetryLater, StripeRefused
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import stripe_calls as store
 from meterline_sidecar.store.port import Database, Tx
@@ -18,6 +18,10 @@ LINE: Final = "meterline_line"
 INVOICE: Final = "meterline_invoice"
 NOTE: Final = "meterline_credit_note"
 GONE: Final = 404
+ACCOUNT_STATUSES: Final = frozenset({401, 403})
+"""Refusals of the key: they concern all that is asked for."""
+FAILURES_IN_A_ROW_MAX: Final = 3
+"""So many that cannot be asked about now mean that none can."""
 COMPARED: Final = "stripe_invoices_compared"
 """The fact that says what the last comparisons of invoices found."""
 MISSED: Final = {
@@ -190,19 +194,38 @@ class InvoiceReconciler:
     async def _compare(
         self, told: Sequence[tuple[int, str]], *, after: int | None = None
     ) -> list[ReconciledInvoice]:
-        """Compare invoices, and keep which of them differ."""
+        """Compare invoices, and keep which of them differ.
+
+        What Stripe does not say of one is its own verdict, and holds up no other.
+
+        Raises:
+            StripeRefused: the key may not read.
+            RetryLater: Stripe cannot be asked now, whatever the invoice.
+        """
         async with self._database.reading() as tx:
             rows = await store.calls_of(tx, [invoice_id for invoice_id, _ in told])
         by_invoice: dict[int, list[CallRow]] = {}
         for row in rows:
             by_invoice.setdefault(row.invoice_id, []).append(row)
-        found = [await self._one(by_invoice[id_], period) for id_, period in told]
+        found: list[ReconciledInvoice] = []
+        compared: dict[int, ReconciledInvoice] = {}
+        n_failed = 0
+        for invoice_id, period in told:
+            answer = _here(by_invoice[invoice_id], period)
+            try:
+                answer = await self._one(by_invoice[invoice_id], answer)
+                compared[invoice_id] = answer
+                n_failed = 0
+            except RetryLater as error:
+                n_failed += 1
+                if n_failed in (FAILURES_IN_A_ROW_MAX, len(told)):
+                    raise
+                answer = _refused(answer, error)
+            found.append(answer)
         if found:
-            ids = [invoice_id for invoice_id, _ in told]
             async with self._database.transaction() as tx:
                 known = await compared_invoices(tx)
-                kept = self._kept(known, dict(zip(ids, found, strict=True)), after)
-                await _keep(tx, kept)
+                await _keep(tx, self._kept(known, compared, after))
         return found
 
     def _kept(
@@ -223,22 +246,10 @@ class InvoiceReconciler:
             different=dict(list(different.items())[-DIFFERENT_MAX:]),
         )
 
-    async def _one(self, rows: list[CallRow], period: str) -> ReconciledInvoice:
+    async def _one(
+        self, rows: list[CallRow], answer: ReconciledInvoice
+    ) -> ReconciledInvoice:
         first = rows[0]
-        params = msgspec.json.decode(first.params)
-        wanted = wanted_of(rows)
-        held = next((row.reason for row in rows if row.state == "held"), None)
-        is_waiting = any(row.state in ("pending", "sending") for row in rows)
-        answer = ReconciledInvoice(
-            invoice=params["metadata"]["meterline_number"],
-            period=period,
-            stripe_invoice=first.object_id,
-            status=None,
-            ours=sum(one.amount for one in wanted),
-            theirs=None,
-            verdict="held" if held is not None else "waiting",
-            differences=() if held is None else (held,),
-        )
         if first.object_id is None:
             return answer
         try:
@@ -249,12 +260,16 @@ class InvoiceReconciler:
                 return msgspec.structs.replace(
                     answer, status="deleted", verdict="equal"
                 )
-            return msgspec.structs.replace(
-                answer, verdict="refused", differences=(str(error),)
-            )
+            if error.status in ACCOUNT_STATUSES:
+                raise
+            return _refused(answer, error)
+        params = msgspec.json.decode(first.params)
+        wanted = wanted_of(rows)
+        is_held = answer.verdict == "held"
+        is_waiting = any(row.state in ("pending", "sending") for row in rows)
         differ = tuple(differences(wanted, lines, params["currency"]))
         differ += tuple(total_differs(wanted, found, params))
-        if not is_waiting and held is None:
+        if not (is_waiting or is_held):
             state = await self._caught_up(first, found)
             differ += tuple(_state_differs(rows, found.get("status"), state))
             differ += tuple(_credit_differs(rows, found))
@@ -263,7 +278,7 @@ class InvoiceReconciler:
             answer,
             status=found.get("status"),
             theirs=sum(line["amount"] for line in lines),
-            verdict=answer.verdict if is_waiting or held else verdict,
+            verdict=answer.verdict if is_waiting or is_held else verdict,
             differences=answer.differences + (() if is_waiting else differ),
         )
 
@@ -280,6 +295,25 @@ class InvoiceReconciler:
         async with self._database.transaction() as tx:
             await self.books.heard(tx, what, stripe_id, found)
             return await self.books.standing(tx, first.invoice_id, stripe_id)
+
+
+def _here(rows: Sequence[CallRow], period: str) -> ReconciledInvoice:
+    """Return what is known of an invoice without a question to Stripe."""
+    held = next((row.reason for row in rows if row.state == "held"), None)
+    return ReconciledInvoice(
+        invoice=msgspec.json.decode(rows[0].params)["metadata"]["meterline_number"],
+        period=period,
+        stripe_invoice=rows[0].object_id,
+        status=None,
+        ours=sum(one.amount for one in wanted_of(rows)),
+        theirs=None,
+        verdict="waiting" if held is None else "held",
+        differences=() if held is None else (held,),
+    )
+
+
+def _refused(answer: ReconciledInvoice, error: MeterlineError) -> ReconciledInvoice:
+    return msgspec.structs.replace(answer, verdict="refused", differences=(str(error),))
 
 
 def total_differs(

@@ -28,6 +28,10 @@ from meterline_sidecar.stripe.expected import (
     is_equal,
     verdict_on,
 )
+from meterline_sidecar.stripe.invoice_check import (
+    ACCOUNT_STATUSES,
+    FAILURES_IN_A_ROW_MAX,
+)
 from meterline_sidecar.stripe.replace import replace_row
 from meterline_sidecar.stripe.settle import shorten
 from meterline_sidecar.stripe.states import FAILED, WAITING
@@ -38,16 +42,11 @@ from meterline_sidecar.stripe.totals import (
     StripeTotals,
 )
 
-SETTLE_MS: Final = HOUR_MS
-"""Stripe's summaries are complete some time after an event: no promise exists."""
+SETTLE_MS: Final = HOUR_MS  # until Stripe's summaries are complete: nobody promises
 FINAL_MS: Final = DAY_MS
 """What is equal this long after its end is not compared again by itself."""
 HOURS_SHOWN: Final = 24
-FAILURES_IN_A_ROW_MAX: Final = 3
-"""So many series that cannot be asked about now mean that none can."""
 RETRY_S: Final = 60.0
-ACCOUNT_STATUSES: Final = frozenset({401, 403})
-"""Refusals of the key: they concern every series."""
 
 
 class _Found(Struct, frozen=True):
@@ -336,12 +335,14 @@ def _differences(
     theirs: Mapping[int, Decimal], rows: Sequence[OutboxRow]
 ) -> list[HourDifference]:
     """Return the hours in which the two sides differ."""
-    ours = {hour_ms: hour_total(parts) for hour_ms, parts in by_hour(rows).items()}
+    told = by_hour(rows)
+    ours = {hour_ms: hour_total(parts) for hour_ms, parts in told.items()}
     return [
         HourDifference(
             hour=format_time_ms(hour_ms),
             ours=ours.get(hour_ms, 0),
             theirs=theirs.get(hour_ms, ZERO),
+            rows=tuple(row.id for row in told.get(hour_ms, ())),
         )
         for hour_ms in sorted(ours.keys() | theirs.keys())
         if not is_equal(theirs.get(hour_ms, ZERO), ours.get(hour_ms, 0))

@@ -91,7 +91,8 @@ class Asking:
             StripeRefused: there is no such object, or the key may not read it.
             MeterlineError: Stripe does not say, or did not when it was asked last.
         """
-        if self._trouble is not None and self._wall.now_ms() < self._ask_at_ms:
+        wait_s = (self._ask_at_ms - self._wall.now_ms()) / 1000
+        if self._trouble is not None and 0 < wait_s <= FETCH_BACKOFF.max_s:
             raise self._trouble
         try:
             found = await self._stripe.call("get", path, params)

@@ -176,7 +176,12 @@ async def test_a_mismatch_exits_3_and_shows_in_the_status(town: Town) -> None:
 
     assert compared.returncode == 3
     assert "missing" in compared.stdout
+    assert "rows 1" in compared.stdout
     assert "sent within the last hour" in compared.stdout
+    assert "--certain" not in compared.stdout
+    town.at(3 * 60)
+    later = await asyncio.to_thread(town.run, "reconcile")
+    assert "`meterline outbox retry ROW --certain`" in later.stdout
     assert "stripe_differs" in {problem["code"] for problem in problems["problems"]}
     assert problems["reconciliation"]["different"] == 1
 

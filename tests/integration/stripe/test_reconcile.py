@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import RetryLater
+from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.calls import Method
 from meterline_sidecar.stripe.comparison import ReconciledSeries
 from meterline_sidecar.stripe.meter_events import meter_event
@@ -48,6 +49,14 @@ async def test_a_silent_loss_is_missing_and_its_hour_is_named(shop: Shop) -> Non
     (hour,) = line.hours
     assert line.verdict == "missing"
     assert line.ours - int(line.theirs) == hour.ours - int(hour.theirs) > 0
+    # Whoever reads it knows which row goes again, and that settles it.
+    (row_id,) = hour.rows
+    customers = {"acme": "cus_acme"}
+    rows = RowsByHand(shop.database, customers=customers, clock=shop.clock)
+    await rows.retry(row_id, is_certain=True)
+    await shop.report()
+    (line,) = await reconcile(shop)
+    assert (line.verdict, line.theirs) == ("equal", Decimal(12))
 
 
 async def test_what_somebody_else_reported_is_extra(shop: Shop) -> None:

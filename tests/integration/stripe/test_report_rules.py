@@ -362,3 +362,16 @@ async def test_a_row_that_was_parked_for_its_meter_goes_after_a_restart(
     await shop.reporter().run()
 
     assert (await shop.row(held)).state == "confirmed"
+
+
+async def test_a_clock_that_was_ahead_lets_no_row_wait(shop: Shop) -> None:
+    row_id = await shop.add(7)
+    shop.server.faults.queued.append(Fault.CONFLICT)
+    shop.wall.time_ms += 30 * DAY_MS
+    await shop.reporter().run()
+    assert (await shop.row(row_id)).state == "pending"
+    shop.wall.time_ms -= 30 * DAY_MS
+
+    await shop.reporter().run()
+
+    assert (await shop.row(row_id)).state == "confirmed"

@@ -1,7 +1,9 @@
 """``meterline reconcile``: the ledger against Stripe's own totals."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,8 +16,18 @@ from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.stripe.comparison import ByHand, ReconciledInvoice
+from meterline_sidecar.stripe.comparison import ByHand, ReconciledInvoice, Verdict
 from meterline_sidecar.web.answers.outbox import Reconciliation
+
+ADVICE: Final[Mapping[Verdict, str]] = {
+    "missing": "Usage that is missing at Stripe: look at the rows of its hours with"
+    " `meterline outbox show ROW`. One that is confirmed, and that Stripe does not count,"
+    " goes again with `meterline outbox retry ROW --certain`.",
+    "extra": "More usage at Stripe than here: somebody else reports it, or reported an"
+    " event twice. Stripe can cancel an event for 24 hours after it arrived; later,"
+    " credit the customer at Stripe.",
+}
+"""What a person does about a verdict."""
 
 
 @click.command()
@@ -72,7 +84,8 @@ def tell_lines(answer: Reconciliation, names: Names) -> None:
                 f"  {hour.hour[:16].replace('T', ' ')}",
                 quantity(hour.ours, unit),
                 quantity(hour.theirs, unit),
-                *("", "", ""),
+                f"rows {', '.join(map(str, hour.rows))}" if hour.rows else "",
+                *("", ""),
             )
     if answer.lines:
         show(table)
@@ -85,6 +98,10 @@ def tell_lines(answer: Reconciliation, names: Names) -> None:
         words += (
             "; Stripe's totals lag behind, and some rows were sent within the last hour"
         )
+    # Not while Stripe may still be adding up: it would count twice.
+    verdicts = {line.verdict for line in answer.lines if not line.is_fresh}
+    for advice in (text for verdict, text in ADVICE.items() if verdict in verdicts):
+        click.echo(f"\n{advice}")
     n_waiting = sum(line.waiting for line in answer.lines)
     if n_waiting:
         wait = "waits" if n_waiting == 1 else "wait"
