@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from tests.stripe_server import errors
 from tests.stripe_server.account import DAY_S, HOUR_S, Account, Meter
@@ -54,7 +54,8 @@ class Catalog:
             if request.method == "GET"
             else parse_qsl(request.body.decode(), keep_blank_values=True)
         )
-        match request.method, request.path.strip("/").split("/")[1:]:
+        parts = [unquote(part) for part in request.path.strip("/").split("/")[1:]]
+        match request.method, parts:
             case "GET", ["billing", "meters"]:
                 meters = [m.content() for m in self.account.meters.values()]
                 wanted = fields.get("status")

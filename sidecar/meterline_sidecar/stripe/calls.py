@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol, cast
+from urllib.parse import quote
 
 from meterline_sidecar.errors import RetryLater
 
@@ -46,9 +47,14 @@ async def read_all(
         if not isinstance(data, list):
             raise RetryLater(f"{path}: the answer was no list", after_s=60.0)
         found += cast("list[dict[str, Any]]", data)
-        if not page.get("has_more"):
+        if not (page.get("has_more") and data):
             return found
         query["starting_after"] = found[-1]["id"]
+
+
+def in_path(name: str) -> str:
+    """Return a name of ours as one part of an address, whatever is in it."""
+    return quote(name, safe="")
 
 
 def part_of(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -317,3 +317,36 @@ async def test_a_meter_without_window_under_set_mode_is_told_as_drift(
     problem = problems["api_calls"]
     assert "event_time_window is None, not 'hour'" in problem
     assert "stripe_mode" in problem
+
+
+def also(name: str) -> str:
+    """Return a price list with another plan of this name."""
+    return PRICING + PRICING.replace('name = "starter"', f'name = "{name}"')
+
+
+async def test_a_plan_may_have_any_name(
+    shop: Shop, configured: Callable[..., Config]
+) -> None:
+    config = configured(pricing=also("a/b?c#d%2F é &+"))
+    name = "meterline_a/b?c#d%2F é &+_api_calls"
+
+    found = await make(shop, config)
+    shop.server.catalog.products[name]["active"] = False
+    again = await make(shop, config)
+
+    assert found.problems == ()
+    assert names(again) == [f"reactivate product {name}"]
+    assert len(shop.server.catalog.products) == 2
+    assert (await provisioner(shop, config).plan()).steps == ()
+
+
+async def test_a_name_that_is_too_long_for_a_lookup_key_is_a_problem(
+    shop: Shop, configured: Callable[..., Config]
+) -> None:
+    rest = len("meterline__api_calls")
+
+    fits = await provisioner(shop, configured(pricing=also("x" * (200 - rest)))).plan()
+    found = await provisioner(shop, configured(pricing=also("x" * (201 - rest)))).plan()
+
+    assert fits.problems == ()
+    assert "has 201 characters, and Stripe takes 200" in found.problems[0]

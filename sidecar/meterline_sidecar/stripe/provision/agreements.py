@@ -21,6 +21,8 @@ WRITTEN: Final = {
     "taxes": "[[plan.tax]]",
 }
 """How ``pricing.toml`` writes what the plan has under another name."""
+LOOKUP_KEY_CHARS_MAX: Final = 200
+"""Source: stripe-python 16.1.0, Price.lookup_key, read 2026-11-28."""
 ROUNDING: Final = "half_up"
 """How Stripe rounds the amount of an invoice line.
 
@@ -75,6 +77,17 @@ def repeated_keys(keys: Iterable[tuple[str, str]]) -> Iterator[str]:
                 " the two"
             )
         seen.setdefault(key, what)
+
+
+def long_keys(keys: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the prices whose lookup key is longer than Stripe takes, as above."""
+    for key, what in keys:
+        if len(key) > LOOKUP_KEY_CHARS_MAX:
+            yield (
+                f"{what}: its lookup key {key[:40]}... has {len(key)} characters, and"
+                f" Stripe takes {LOOKUP_KEY_CHARS_MAX}: give the plan or the price a"
+                " shorter name"
+            )
 
 
 def _is_same(former: RateCard, card: RateCard, currency: str) -> bool:

@@ -16,7 +16,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import RetryLater, StripeRefused
 from meterline_sidecar.stripe.billed import BilledMeter, billed_meter
-from meterline_sidecar.stripe.calls import StripeCalls, read_all
+from meterline_sidecar.stripe.calls import StripeCalls, in_path, read_all
 from meterline_sidecar.stripe.pacing import Backoff
 from meterline_sidecar.stripe.provision.plan import (
     Provision,
@@ -151,7 +151,7 @@ class Provisioner:
 
     async def _product_step(self, price: WantedPrice) -> ProvisionStep | None:
         try:
-            path = f"/v1/products/{price.product}"
+            path = f"/v1/products/{in_path(price.product)}"
             product = await self._stripe.call("get", path)
         except StripeRefused as error:
             if error.status != NOT_FOUND:
@@ -177,7 +177,7 @@ class Provisioner:
             case "product", "create":
                 await self._post("/v1/products", step.details)
             case "product" | "price", "reactivate":
-                path = f"/v1/{step.kind}s/{step.existing_id}"
+                path = f"/v1/{step.kind}s/{in_path(step.existing_id or '')}"
                 await self._post(path, {"active": "true"}, again=True)
             case _:
                 await self._apply_price(step)

@@ -11,6 +11,7 @@ from meterline_sidecar.config.shape import Config, MeterConfig
 from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.stripe.billed import BilledMeter
 from meterline_sidecar.stripe.provision.agreements import (
+    long_keys,
     override_problems,
     plan_problems,
     repeated_keys,
@@ -103,7 +104,7 @@ def wanted_prices(
                 continue
             wanted.append(price)
             named.append((price.lookup_key, what))
-    return wanted, [*problems, *repeated_keys(named)]
+    return wanted, [*problems, *repeated_keys(named), *long_keys(named)]
 
 
 def _wanted_price(plan: Plan, card: RateCard, meter: MeterConfig | None) -> WantedPrice:
