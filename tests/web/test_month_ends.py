@@ -375,6 +375,21 @@ STORIES: Final = [
         close acme 2026-12 25.00     # 110 - 85
         """,
     ),
+    Story(
+        "the main plan is replaced by one with another tax, and the add-on goes on",
+        METERS + customer(more='starts = 2026-11-01\nplans = [{ plan = "addon" }]'),
+        plan(fee("30"), tax("19"))
+        + plan(fee("60", "pro fee"), tax("5"), name="pro")
+        + plan(tiers("0", "1"), tax("10"), name="addon"),
+        """
+        use acme_1 60 2026-11-10
+        at 2026-11-16T10:00Z
+        edit 'plan = "basic"' 'plan = "pro"'
+        use acme_1 60 2026-11-16T09:00Z
+        at 2026-12-02
+        close acme 2026-11 71.35     # 15, 30 and 20; 2.85, 1.50 and 2.00
+        """,
+    ),
 ]
 
 
