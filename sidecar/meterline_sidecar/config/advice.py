@@ -31,6 +31,7 @@ def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
     if config.seller != SellerConfig() and not config.seller.name:
         yield "seller.name is missing: invoices do not say who sends them"
     yield from _secrets("centre", config.centre, ("token_file", "tls_key"))
+    yield from _secrets("alerts", config.alerts, ("secret_file",))
     yield from _extras(config)
     yield from _stripe(config, environment)
     yield from _prices(config.catalogue)

@@ -128,6 +128,18 @@ def test_a_key_file_is_there_and_for_the_sidecar_alone(
     assert all(said in text for text in found if said)
 
 
+def test_the_secret_of_a_webhook_is_there(tmp_path: Path) -> None:
+    alerts = (
+        '[alerts]\nwebhook_url = "https://ops.example.com/"\nsecret_file = "hook"\n'
+    )
+
+    customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
+
+    (found,) = told(tmp_path, f"{METER}{customer}{alerts}")
+
+    assert found.startswith("alerts.secret_file: there is no file")
+
+
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
