@@ -29,6 +29,7 @@ from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.stripe.calls import part_of
 from meterline_sidecar.stripe.invoice_check import (
+    NOT_TAKEN_OVER,
     credited_here,
     credited_there,
     note_difference,
@@ -95,7 +96,7 @@ class HeardFromStripe:
         except StepRefused as error:
             number = number_text(row.series, row.number)
             log.warning("%s says %s of %s: %s", AT_STRIPE, what, number, error)
-            said = f"Stripe said {what}, which was not taken over: {error}"
+            said = f"{NOT_TAKEN_OVER}Stripe said {what}, and {error}"
             await note_difference(tx, row.invoice_id, number, said)
             return f"refused: {error}"
 

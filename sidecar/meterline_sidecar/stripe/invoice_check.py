@@ -29,6 +29,8 @@ MISSED: Final = {
     "uncollectible": "invoice.marked_uncollectible",
 }
 """What a webhook would have said of an invoice that has such a status."""
+NOT_TAKEN_OVER: Final = "not taken over: "
+"""How a difference begins that a webhook left, and no comparison can see."""
 DIFFERENT_MAX: Final = 1_000  # that are kept by their number; 100 kB
 
 
@@ -234,7 +236,14 @@ class InvoiceReconciler:
         found: Mapping[int, ReconciledInvoice],
         after: int | None,
     ) -> ComparedInvoices:
-        different = {id_: of for id_, of in known.different.items() if id_ not in found}
+        # What was not taken over shows in no comparison: a person asks for the one that
+        # takes it away.
+        different = {
+            id_: of
+            for id_, of in known.different.items()
+            if id_ not in found
+            or (after is not None and of[1].startswith(NOT_TAKEN_OVER))
+        }
         different |= {
             invoice_id: (one.invoice, "; ".join(one.differences)[:500])
             for invoice_id, one in found.items()
