@@ -85,7 +85,7 @@ async def test_a_file_of_long_ago_is_put_aside_then_counted(open_web: OpenWeb) -
         ] == 10
         acts = (await web.get("/v1/audit"))["acts"][:4]
         assert [(act["about"], act["author"]) for act in acts] == [
-            ("import march", "schedule"),
+            ("import march", "local"),
             ("import march", "local"),
             ("import march", "local"),
             ("import march", "local"),

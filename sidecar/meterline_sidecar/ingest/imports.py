@@ -41,7 +41,6 @@ from meterline_sidecar.store.port import Database, Tx
 FAULTS_MAX: Final = 1_000
 """Lines of an import that are named; of more of them the number is enough."""
 FORGOTTEN_AT_ONCE: Final = 8  # chunks of a megabyte at most: some milliseconds
-BY_ITSELF: Final = "schedule"
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +266,7 @@ class Imports:
                     " since it was staged: restore a backup from before; what is"
                     " already stored stays"
                 )
-            await self._step(tx, found, "committed", BY_ITSELF)
+            await self._step(tx, found, "committed", row.decided_by)
             self._has_leftovers = True
         log.info("import %s is counted: %d events", row.name, found.sums.accepted)
 

@@ -155,7 +155,7 @@ def tell_rows(answer: OutboxPage, names: Names) -> None:
         table.add(
             str(row.id),
             row.state,
-            row.stripe_customer or row.customer,
+            row.customer,
             names.title(row.meter),
             row.hour[:16].replace("T", " "),
             quantity(row.value, names.unit(row.meter)) + mode,
