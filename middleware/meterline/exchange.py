@@ -142,6 +142,10 @@ class Exchange(Request, eq=False):
                     meter.owed += 1
                 else:
                     meter.shipper.spool.writer.owed += 1
+        except BaseException:  # the resolver's, again: gevent's Timeout, SystemExit
+            self.close()
+            self.middleware.note_failure()
+            raise
 
     def awaits_answer(self) -> bool:
         """Let the answer of an error handler outside of us come through here."""

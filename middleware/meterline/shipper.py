@@ -214,7 +214,7 @@ class Shipper:
         """Look after everything once; return for how long to rest then."""
         try:
             return pace.BUSY_POLL_S if self._round() else self._rest_s()
-        except Exception as error:  # noqa: BLE001 - edge: the events of this app wait for it
+        except BaseException as error:  # noqa: BLE001 - edge: all events here wait for it
             # Nothing is lost by it: what was not acked is sent again.
             name = type(error).__name__
             troubles.add(f"{name} in the shipping thread", exc_info=True)

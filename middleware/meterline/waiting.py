@@ -114,7 +114,7 @@ class Room:
         must = waited_ns >= NAMELESS_NS
         try:
             return context.run(event.write_part, must=must)
-        except Exception:  # noqa: BLE001 - edge: the thread ships for all of them
+        except BaseException:  # noqa: BLE001 - edge: the thread ships for all of them
             self.units.pop(event, None)
             event.fail()
             return True

@@ -193,6 +193,31 @@ async def test_a_message_that_is_none_is_passed_on(
     assert len(sidecar.wait_for_events(2)) == 1
 
 
+class Timeout(BaseException):
+    """As that of gevent: meant for whoever waits, and caught by nobody else."""
+
+
+async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send(OK)
+    await send(BODY)
+
+
+def refuse(_scope: Scope) -> str:
+    raise Timeout
+
+
+async def test_a_resolver_that_ends_everything_costs_an_event_that_is_counted(
+    metered: Metered,
+) -> None:
+    serving = metered(answer, subject=refuse)
+
+    with pytest.raises(Timeout):
+        await call(serving, "/")
+
+    serving.meter.close(timeout_s=0)
+    assert (serving.stats.recorded, serving.stats.failed) == (1, 1)
+
+
 # --- a system that lacks something
 
 GAPS = """

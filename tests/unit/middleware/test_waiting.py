@@ -5,7 +5,7 @@ from contextvars import copy_context
 import pytest
 
 from meterline import waiting
-from meterline.waiting import NOTED_NS, Room
+from meterline.waiting import NOTED_NS, PART_NS, Room
 
 
 class Open:
@@ -45,3 +45,26 @@ def test_a_number_is_to_be_written_down_until_it_is(clock: list[int]) -> None:
     assert room.has_unnoted
     room.remove(event)
     assert noted == [1, 0]
+
+
+class Ending(Open):
+    """An event whose resolver raises what ends a thread."""
+
+    n_failed = 0
+
+    def write_part(self, *, must: bool) -> bool:
+        raise SystemExit
+
+    def fail(self) -> None:
+        self.n_failed += 1
+
+
+def test_a_resolver_does_not_end_the_thread(clock: list[int]) -> None:
+    room, event = Room(), Ending()
+    room.units[event] = copy_context()
+    room.look_after(lambda _n_events: None)
+
+    clock[0] += PART_NS
+    room.look_after(lambda _n_events: None)
+
+    assert (event.n_failed, room.units) == (1, {})
