@@ -357,7 +357,7 @@ class Meter:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy begins with: what is open belongs to this one alone."""
-        return self.__dict__
+        return {"options": self.options}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Begin as another meter with the same options, here or in another process."""

@@ -94,6 +94,33 @@ async def test_what_is_held_goes_again_from_the_start_until_it_is_final(
         assert {row.state for row in await store.calls_of(tx, [1])} == {"done"}
 
 
+async def test_calls_that_fail_often_or_have_failed_for_long_are_named(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        first, item, *_ = await add(tx)
+        for row, reason, n_attempts in ((first, "500", 3), (item, "503", 1)):
+            for _ in range(n_attempts):
+                (row,) = [r for r in await store.calls_of(tx, [1]) if r.id == row.id]
+                assert await store.mark_calling(tx, row, now_ms=7)
+                await store.put_off(tx, row.id, reason=reason, next_ms=9)
+
+        async def failing(attempts_min: int, before_ms: int) -> list[str | None]:
+            found = await store.failing_calls(
+                tx, attempts_min=attempts_min, before_ms=before_ms, limit=9
+            )
+            assert {number for number, _ in found} <= {"INV-0001"}
+            return [row.reason for _, row in found]
+
+        await documents.add(
+            tx,
+            NewDocument("INV-", "invoice", 1, "acme", "2026-10", "usd", "5", 1, "{}"),
+        )
+        assert await failing(3, 0) == ["500"]
+        assert await failing(4, 0) == []
+        assert await failing(4, first.created_ms + 1) == ["500", "503"]
+
+
 async def test_calls_are_taken_back_or_forgotten(database: Database) -> None:
     async with database.transaction() as tx:
         first, item, *_ = await add(tx)

@@ -120,7 +120,7 @@ def test_imports_stand_at_the_top_but_for_the_one_that_says_what_is_missing() ->
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
 
-    assert inside == [("__main__.py", "main")]
+    assert inside == [("__main__.py", "_run")]
 
 
 def test_sql_lives_in_the_store() -> None:

@@ -142,7 +142,7 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
 
 
 def pages(live: LiveSidecar) -> list[str]:
-    made = live.meterline("token", "portal", "--customer", ids()[0], "--url")
+    made = live.meterline("token", "portal", "--customer", ids()[0], "--link")
     portal = made.stdout.strip().removeprefix(live.url)
     return [
         *("/", "/usage?group_by=route&range=30d", f"/usage?customer={ids()[0]}"),
