@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -155,31 +155,43 @@ async def _cpu_ms(work: Callable[[], Awaitable[object]]) -> float:
     return statistics.median(found)
 
 
-def _answered(folder: Path) -> dict[str, float]:
-    """Return what answers of a sidecar take: its CPU time of each, in ms."""
+def cpu_of_answers(
+    folder: Path, paths: Mapping[str, str], *, n_answers: int
+) -> dict[str, float]:
+    """Return what answers of a sidecar take: its CPU time of each, in ms.
+
+    Args:
+        folder: has its configuration and its ledger.
+        paths: what is asked for, by what it is called.
+    """
     config = folder / "meterline.toml"
     (url,) = (
         f"http://{line.split(chr(34))[1]}"
         for line in config.read_text().splitlines()
         if line.startswith("http =")
     )
-    month = last_month().name
     found: dict[str, float] = {}
     with (
         sidecar(config, folder / "s") as pid,
-        httpx.Client(base_url=url, timeout=60) as client,
+        httpx.Client(base_url=url, timeout=600) as client,
     ):
-        for what, path in (
-            ("GET usage", f"/v1/usage?customer=c1&period={month}"),
-            ("GET draft", f"/v1/customers/c1/invoice?period={month}"),
-            ("page of the customer", f"/customers/c1?period={month}"),
-        ):
+        for what, path in paths.items():
             client.get(path).raise_for_status()
             begun_s = cpu_s(pid)
-            for _ in range(ANSWERS):
+            for _ in range(n_answers):
                 client.get(path).raise_for_status()
-            found[what] = (cpu_s(pid) - begun_s) / ANSWERS * 1e3
+            found[what] = (cpu_s(pid) - begun_s) / n_answers * 1e3
     return found
+
+
+def _answered(folder: Path) -> dict[str, float]:
+    month = last_month().name
+    paths = {
+        "GET usage": f"/v1/usage?customer=c1&period={month}",
+        "GET draft": f"/v1/customers/c1/invoice?period={month}",
+        "page of the customer": f"/customers/c1?period={month}",
+    }
+    return cpu_of_answers(folder, paths, n_answers=ANSWERS)
 
 
 async def _measured(
@@ -192,6 +204,19 @@ async def _measured(
         return await _read(database)
     finally:
         await database.close()
+
+
+def show(
+    text: str | None, result: Mapping[str, Mapping[str, float]], *, as_json: bool
+) -> None:
+    """Print ms of each case, below a heading; or nothing but the result as JSON."""
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+        return
+    heading(text)
+    for what, figures in result.items():
+        for name, ms in figures.items():
+            sys.stdout.write(f"{what:32} {name:28} {ms:10,.2f} ms\n")
 
 
 def main() -> None:
@@ -212,13 +237,7 @@ def main() -> None:
                 if packs:
                     figures |= _answered(folder)
             result[f"{n_groups} groups, {'packed' if packs else 'rows'}"] = figures
-    if options.json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-        return
-    heading(__doc__)
-    for what, figures in result.items():
-        for name, ms in figures.items():
-            sys.stdout.write(f"{what:24} {name:28} {ms:10,.2f} ms\n")
+    show(__doc__, result, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ is read by day.
 import argparse
 import asyncio
 import random
-import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,12 +18,8 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import httpx
-import msgspec
-
 from benchmarks.full_ledger import aggregator_of, free_port
-from benchmarks.groups import CONFIG, PRICING
-from benchmarks.harness import cpu_s, heading, sidecar
+from benchmarks.groups import CONFIG, PRICING, cpu_of_answers, show
 from meterline_sidecar.clock import DAY_MS, SystemClock
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.store.rollups import WINDOW_MS
@@ -102,38 +97,19 @@ def _totals(n: int) -> str:
 
 def answered(folder: Path, *, n_months: int, zone: str) -> dict[str, float]:
     """Return what answers of a sidecar take: its CPU time of each, in ms."""
-    config = folder / "meterline.toml"
-    (url,) = (
-        f"http://{line.split(chr(34))[1]}"
-        for line in config.read_text().splitlines()
-        if line.startswith("http =")
-    )
     month, start, end = months_back(n_months, zone)
     span = "&".join(
         f"{name}={datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
         for name, at in (("start", start), ("end", end))
     )
-    found: dict[str, float] = {}
-    with (
-        sidecar(config, folder / "s") as pid,
-        httpx.Client(base_url=url, timeout=600) as client,
-    ):
-        for what, path in (
-            ("GET usage, a month", f"/v1/usage?customer=c1&period={month}"),
-            ("GET usage, all months", f"/v1/usage?customer=c1&{span}"),
-            ("GET draft", f"/v1/customers/c1/invoice?period={month}"),
-            ("GET explain", f"/v1/customers/c1/invoice/explain?period={month}"),
-            ("page of the customer", f"/customers/c1?period={month}"),
-        ):
-            answer = client.get(path)
-            if answer.is_error:
-                sys.stderr.write(f"{path}: {answer.text}\n")
-                continue
-            begun_s = cpu_s(pid)
-            for _ in range(ANSWERS):
-                client.get(path).raise_for_status()
-            found[what] = (cpu_s(pid) - begun_s) / ANSWERS * 1e3
-    return found
+    paths = {
+        "GET usage, a month": f"/v1/usage?customer=c1&period={month}",
+        "GET usage, all months": f"/v1/usage?customer=c1&{span}",
+        "GET draft": f"/v1/customers/c1/invoice?period={month}",
+        "GET explain": f"/v1/customers/c1/invoice/explain?period={month}",
+        "page of the customer": f"/customers/c1?period={month}",
+    }
+    return cpu_of_answers(folder, paths, n_answers=ANSWERS)
 
 
 def main() -> None:
@@ -162,13 +138,7 @@ def main() -> None:
                 )
                 figures = answered(Path(name), n_months=options.months, zone=zone)
             result[f"{n_groups} groups, {zone}"] = figures
-    if options.json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-        return
-    heading(__doc__)
-    for what, figures in result.items():
-        for name, ms in figures.items():
-            sys.stdout.write(f"{what:32} {name:24} {ms:10,.2f} ms\n")
+    show(__doc__, result, as_json=options.json)
 
 
 if __name__ == "__main__":

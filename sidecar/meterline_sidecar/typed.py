@@ -39,7 +39,7 @@ def number_typed(text: str, *, takes_thousandths: bool = False) -> Decimal:
     if is_plain and (takes_thousandths or not _TWO_WAYS.fullmatch(typed)):
         return Decimal(typed)
     if typed.startswith("-"):
-        raise NotTyped(f"`{typed[:CHARS_MAX]}` is below 0: write a number of 0 or more")
+        raise NotTyped(f"`{typed[:CHARS_MAX]}` is below 0: write it without the minus")
     readings = _readings(typed) if len(typed) <= CHARS_MAX else []
     if len(readings) > 1:
         raise NotTyped(
