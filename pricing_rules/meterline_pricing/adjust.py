@@ -6,15 +6,14 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
+from meterline_pricing.behind import by_part, rate_behind
 from meterline_pricing.bill import Bill, Draft, Given, Item
 from meterline_pricing.charge import Charge, percent_charge
 from meterline_pricing.money import ZERO, number_text, round_money
 from meterline_pricing.order import StepName
 from meterline_pricing.plan import Plan, committed_amount
 from meterline_pricing.price import PerGroup
-from meterline_pricing.rating import rate
 from meterline_pricing.terms import Commitment, numbered
-from meterline_pricing.usage import parts_of
 
 
 def amount_discounts(bill: Bill, plan: Plan) -> None:
@@ -267,14 +266,14 @@ def _commit_by_group(bill: Bill, item: Item, commitment: Commitment) -> None:
     price = item.card.price
     assert isinstance(price, PerGroup)
     committed = committed_amount(commitment, price)
-    parts = parts_of(bill.used[item.key], price.by)
+    parts = by_part(bill.used[item.key], price.by)
     over = ZERO
     part, whole = bill.share_of(item.key) or (1, 1)
     # A part of the period has fewer groups, such as hours; each is held to all of it.
     n_groups = Decimal(commitment.groups) * part / whole
     missing = committed * max(n_groups - len(parts), ZERO)
     for group in parts:
-        difference = rate(price.price, group.usage).amount - committed
+        difference = rate_behind(price.price, group).amount - committed
         over += max(difference, ZERO)
         missing += max(-difference, ZERO)
     line = [draft for draft in bill.lines_of(item.key) if draft.kind == "usage"]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
+from meterline_pricing.behind import Counted
 from meterline_pricing.charge import Charge, explained
 from meterline_pricing.money import (
     ZERO,
@@ -126,7 +127,7 @@ class Bill:
         self.rounding: Rounding = rounding
         self.items = items
         self.payers = payers
-        self.used: dict[str, Usage] = {}
+        self.used: dict[str, Counted] = {}
         """By item: what it was charged for, after conversion and free units."""
         self._names = {item.key: item.card.name for item in items}
         self.share = share

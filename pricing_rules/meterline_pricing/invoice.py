@@ -7,8 +7,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meterline_pricing.adjust import ADJUSTMENTS
+from meterline_pricing.behind import Counted, rate_behind
 from meterline_pricing.bill import Bill, Draft, Item, Kind, Payer
-from meterline_pricing.charge import Charge, taken_back
+from meterline_pricing.charge import Charge
 from meterline_pricing.convert import billable
 from meterline_pricing.errors import PricingError
 from meterline_pricing.money import ZERO, currency_of, exact, number_text
@@ -164,7 +165,7 @@ def invoice_of_bill(
         return _finished(bill, plan, period, sorted(unpriced), aside)
 
 
-def _add_price(bill: Bill, item: Item, aside: list[UnpricedGroup]) -> Usage:
+def _add_price(bill: Bill, item: Item, aside: list[UnpricedGroup]) -> Counted:
     """Add the line of one item; return what it charges for.
 
     Groups that it has no price for are put ``aside``. What was used before it is not
@@ -177,20 +178,19 @@ def _add_price(bill: Bill, item: Item, aside: list[UnpricedGroup]) -> Usage:
         bill.drafts.append(
             Draft("fee", card.name, of=key, charges=_shared(bill, key, charges))
         )
-        return ZERO
+        return Counted(ZERO, ZERO)
     try:
         priced, unpriced = set_unpriced_aside(card.price, usage.get(card.meter, ZERO))
         past: Usage = ZERO
         if before:
             past, _ = set_unpriced_aside(card.price, before)
-        counted, note = billable(card, together(past, priced) if past else priced)
+        total, note = billable(card, together(past, priced) if past else priced)
+        begun = billable(card, past)[0] if past else ZERO
+        counted = Counted(priced, total, begun)
         tier_usage = usage.get(card.price.also_reads or "", ZERO)
-        charges = rate(
+        charges = rate_behind(
             card.price, counted, currency=currency, tier_usage=tier_usage
         ).charges
-        if past:
-            begun, _ = billable(card, past)
-            charges += taken_back(rate(card.price, begun, currency=currency))
     except PricingError as error:
         raise error.within(f"usage.{card.meter}") from error
     aside += [

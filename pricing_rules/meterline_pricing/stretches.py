@@ -18,11 +18,11 @@ from meterline_pricing.errors import PricingError
 from meterline_pricing.invoice import Invoice, invoice_of_bill, read_by
 from meterline_pricing.money import ZERO, currency_of, exact
 from meterline_pricing.period import Calendar, Period
-from meterline_pricing.plan import Plan, RateCard
+from meterline_pricing.plan import FREE_TRIAL, Plan, RateCard
 from meterline_pricing.price_model import PriceModel
 from meterline_pricing.proration import Stretch, share_of
 from meterline_pricing.terms import Credit
-from meterline_pricing.unit_price import Volume
+from meterline_pricing.unit_price import BlockTiers, Volume
 from meterline_pricing.united import united
 from meterline_pricing.usage import Usage, together
 
@@ -192,16 +192,25 @@ def _before(
             continue
         used: Usage = ZERO
         for one in earlier:
-            if one.period.end <= charge.starts[card.name]:
+            is_before = one.period.end <= charge.starts[card.name]
+            if is_before and not _is_free(one.plan, card.meter):
                 used = together(used, one.usage.get(card.meter, ZERO))
         found[card.name] = used
     return found
 
 
+def _is_free(plan: Plan, meter: str) -> bool:
+    """Say whether usage of a meter is in a free trial: behind it, all begins anew."""
+    return any(c.meter == meter and FREE_TRIAL in c.discounts for c in plan.prices)
+
+
 def _is_of_a_whole(price: PriceModel) -> bool:
     """Say whether no unit of a price costs what it does by those before it."""
-    is_volume = isinstance(price, Volume)
-    return price.is_fixed or is_volume or any(map(_is_of_a_whole, price.inner))
+    match price:
+        case Volume() | BlockTiers(mode="top"):
+            return True
+        case _:
+            return price.is_fixed or any(map(_is_of_a_whole, price.inner))
 
 
 def _used(stretch: Stretch, meter: str, start: int, before: Usage) -> Usage:

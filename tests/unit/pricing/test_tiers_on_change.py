@@ -19,14 +19,29 @@ from meterline_pricing import (
     Usage,
     invoice,
 )
-from meterline_pricing.models import Flat, Graduated, PerGroup, PerUnit, Tier, Volume
+from meterline_pricing.models import (
+    BlockTier,
+    BlockTiers,
+    Capacity,
+    Commitment,
+    Flat,
+    Graduated,
+    PerGroup,
+    PerUnit,
+    Stairstep,
+    Step,
+    Tier,
+    Volume,
+)
 from meterline_pricing.tools import Stretch, invoice_of
+from tests.unit.pricing.strategies import prices
 
 DAY_MS = 86_400_000
 NOVEMBER = Period(0, 30 * DAY_MS, "2026-11")
 Mode = Literal["restart", "continue"]
 OLD = (Tier(up_to=100, unit_amount=1), Tier(unit_amount="0.5"))
 NEW = (Tier(up_to=100, unit_amount=2), Tier(unit_amount="0.25"))
+BLOCK = BlockTier(block_size=1000, amount=1)
 
 
 def plan(price: Price, mode: Mode = "continue", **more: Any) -> Plan:
@@ -113,6 +128,9 @@ def test_a_price_that_stays_is_not_charged_for_what_came_before_twice() -> None:
     [
         Volume(NEW),
         PerGroup(Volume(NEW), by=("model",)),
+        BlockTiers(
+            (BlockTier(block_size=10, max_blocks=10, amount=9), BLOCK), mode="top"
+        ),
         Flat(5),
     ],
 )
@@ -144,6 +162,71 @@ def test_groups_go_on_each_by_itself() -> None:
     drawn = bill((old, used(100, 0)), (new, used(4, 10)))
 
     assert amounts(drawn) == ["100.00", "21.00"]
+
+
+@pytest.mark.parametrize("before", [0, 1, 120])
+@pytest.mark.parametrize(
+    "price",
+    [
+        Capacity(amount=7, included=100, overage_unit_amount=2),
+        Graduated(
+            (Tier(up_to=100, flat_amount=7), Tier(unit_amount=2)), flat_at_zero=True
+        ),
+        Stairstep((Step(up_to=999, amount=7),), flat_at_zero=True),
+    ],
+)
+def test_what_is_due_at_no_usage_is_due_on_each_side(price: Price, before: int) -> None:
+    drawn = bill((plan(PerUnit(0)), Decimal(before)), (plan(price), Decimal(0)))
+
+    assert amounts(drawn) == ["0.00", "7.00"]
+
+
+def test_what_is_due_at_no_usage_is_due_of_each_group_that_was_used() -> None:
+    price = PerGroup(Capacity(amount=7, included=10, overage_unit_amount=2))
+    before = Groups((Group({"model": "a"}, 8), Group({"model": "b"}, 8)))
+    here = Groups((Group({"model": "a"}, 4), Group({"model": "c"}, 4)))
+
+    drawn = bill((plan(PerUnit(0)), before), (plan(price), here))
+
+    # Of each 7, and two of the units of the first one are not included any more.
+    assert amounts(drawn) == ["0.00", "18.00"]
+
+
+def test_a_commitment_of_each_group_is_held_against_what_was_used_since() -> None:
+    committed = Commitment(amount=10, overage_factor=2, per="group", groups=4)
+    old = plan(PerGroup(PerUnit(1), by=("model",)))
+    new = plan(PerGroup(PerUnit(3), by=("model",)), commitment=committed)
+    before = Groups((Group({"model": "a"}, 8), Group({"model": "b"}, 8)))
+    here = Groups((Group({"model": "a"}, 4), Group({"model": "c"}, 2)))
+
+    drawn = bill((old, before), (new, here))
+
+    # 12 + 6, and 2 above 10; 4 are missing. It is a third of the month: four thirds of a
+    # group are less than there were.
+    assert amounts(drawn) == ["16.00", "20.00", "4.00"]
+
+
+def test_what_is_used_in_a_free_trial_takes_nothing_of_tiers_and_free_units() -> None:
+    terms = plan(Graduated(NEW), free_units=50)
+
+    drawn = bill((terms.on_trial, Decimal(500)), (terms, Decimal(80)))
+
+    assert amounts(drawn) == ["0.00", "60.00"]
+
+
+@given(prices, st.integers(0, 2_000), st.integers(0, 2_000))
+def test_a_side_without_usage_costs_what_none_does(
+    price: Price, before: int, later: int
+) -> None:
+    """Whatever was used before it, and is used behind it."""
+    alone = invoice(plan(price), {}).total
+    one, other = (plan(price, maximum_spend=most) for most in (10**9, 10**9 + 1))
+
+    drawn = bill(
+        (plan(PerUnit(0)), Decimal(before)), (one, Decimal(0)), (other, Decimal(later))
+    )
+
+    assert drawn.lines[1].amount == alone
 
 
 @given(st.lists(st.integers(0, 300), min_size=2, max_size=3))
