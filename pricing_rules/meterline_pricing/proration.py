@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ from meterline_pricing.plan import Plan
 from meterline_pricing.usage import Usage
 
 By = Literal["day", "second", "none"]
+DAY_MS: Final = 86_400_000
 
 
 class PlanChange(Struct, frozen=True):
@@ -48,7 +49,8 @@ def share_of(
     """Return how much of ``whole`` lies in ``part``: ``(10, 31)`` days, or seconds.
 
     By day, the day on which a part begins belongs to it, and the day on which it
-    ends to the next one, so that the parts of a period add up to all its days.
+    ends to the next one, so that the parts of a period add up to all its days. A day
+    that the zone skipped is none.
 
     Returns:
         ``None`` for all of it: nothing is prorated, as with ``by = "none"``.
@@ -63,11 +65,19 @@ def share_of(
     if by == "second":
         return part.end - part.start, whole.end - whole.start
     calendar = Calendar(time_zone=time_zone)
-    first, last, start, end = (
-        calendar.day(time_ms)
-        for time_ms in (whole.start, whole.end, part.start, part.end)
+    start, end, first, last = (
+        calendar.start_of(calendar.day(time_ms))
+        for time_ms in (part.start, part.end, whole.start, whole.end)
     )
-    return (end - start).days, (last - first).days
+    return _days(start, end), _days(first, last)
+
+
+def _days(start: int, end: int) -> int:
+    """Return how many days begin between two that begin; one that was skipped does not.
+
+    Some have an hour more or less, or three.
+    """
+    return (end - start + DAY_MS // 2) // DAY_MS
 
 
 def prorate(

@@ -131,6 +131,7 @@ class Books:
             "void": self.void,
             "note": self.note,
             "credit": self.credit,
+            "end-credit": self.end_credit,
             "move": self.move,
             "owes": self.owes,
         }
@@ -219,6 +220,12 @@ class Books:
         )
         path = f"/v1/customers/{who}/credits"
         answer = await self._web.http.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+
+    async def end_credit(self, who: str, credit: str) -> None:
+        """``end-credit WHO CREDIT``: what is left of it was given back."""
+        path = f"/v1/customers/{who}/credits/{credit}/end"
+        answer = await self._web.http.post(path, params={"reason": "refunded"})
         assert answer.status_code == 200, answer.text
 
     async def move(self, subject: str, *events: str) -> None:

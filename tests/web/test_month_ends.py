@@ -358,6 +358,25 @@ STORIES: Final = [
         """,
     ),
     Story(
+        "a credit that was given back pays for nothing more, nor for what comes late",
+        METERS + customer(),
+        plan(each("1")),
+        """
+        credit acme 100
+        use acme_1 10 2026-11-10
+        at 2026-12-02
+        close acme 2026-11 0.00
+        use acme_1 20 2026-11-11
+        draft acme 2026-12 0.00 2026-11:0.00
+        end-credit acme 1
+        draft acme 2026-12 20.00 2026-11:20.00
+        use acme_1 5 2026-12-01
+        at 2027-01-02
+        close acme 2026-12 25.00 2026-11:20.00
+        owes acme usd=25.00
+        """,
+    ),
+    Story(
         "one plan grants a credit once, the next one in each period, by one name",
         METERS + customer(more="starts = 2026-11-01"),
         plan(each("1"), of("credit", "amount = 100"))

@@ -146,6 +146,29 @@ async def grants_of(tx: Tx, customer: str) -> tuple[Grant, ...]:
     return tuple(_grant(row) for row in rows if row.ended_ms is None)
 
 
+async def grants_again(
+    tx: Tx, customer: str, known: tuple[Grant, ...], balances: Balances
+) -> tuple[Grant, ...]:
+    """Return the credits that a final invoice knew, as they pay when it is rated again.
+
+    One that was ended since pays for no more than it has paid.
+    """
+    if not known:
+        return ()
+    running = {grant.credit.name for grant in await grants_of(tx, customer)}
+    return tuple(
+        grant
+        if grant.credit.name in running
+        else _of_amount(grant, balances.used(grant.credit, grant.currency, but=""))
+        for grant in known
+    )
+
+
+def _of_amount(grant: Grant, amount: Decimal) -> Grant:
+    credit = msgspec.structs.replace(grant.credit, amount=amount)
+    return msgspec.structs.replace(grant, credit=credit)
+
+
 def name_of(credit_id: int, title: str) -> str:
     """Return what a credit is called on invoices: no other one is called so."""
     return f"{title} (credit {credit_id})"

@@ -24,6 +24,7 @@ from meterline_sidecar.billing.breakdown import (
     of_invoice,
     together,
 )
+from meterline_sidecar.billing.credits import grants_again
 from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
 from meterline_sidecar.billing.statement import (
     Adjustment,
@@ -277,7 +278,8 @@ async def drawn_again(
             for start, end in edges
         )
         parts = _in_one_currency(before, under.parts, behind)
-        under = replace(under, parts=parts)
+        grants = await grants_again(tx, customer.id, under.grants, balances)
+        under = replace(under, parts=parts, grants=grants)
     # What was granted since pays for other invoices.
     return await billing.draft(
         *(tx, at, customer, period),

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import pairwise
 
@@ -56,6 +56,23 @@ def test_days_are_those_of_the_time_zone() -> None:
 def test_a_part_outside_its_whole_has_no_share() -> None:
     with pytest.raises(PricingError, match="does not lie in"):
         share_of(Period(0, 10), Period(5, 20))
+
+
+def test_a_day_that_a_zone_skipped_is_in_no_share() -> None:
+    # Samoa went over the date line: behind the 29th came the 31st.
+    zone = "Pacific/Apia"
+    december = Calendar(time_zone=zone).named("2011-12")
+    behind = Calendar(time_zone=zone).start_of(date(2011, 12, 16))
+
+    parts = [
+        Period(december.start, behind),
+        Period(behind, december.end),
+        Calendar(time_zone=zone, starts=date(2011, 12, 29)).named("2011-12"),
+    ]
+
+    assert [share_of(part, december, time_zone=zone) for part in parts] == [
+        *((15, 30), (15, 30), (2, 30))
+    ]
 
 
 @given(st.lists(st.integers(1, 719), max_size=5, unique=True))
