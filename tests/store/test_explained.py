@@ -42,6 +42,40 @@ async def test_links_of_some_tables_come_the_newest_first(
         assert await journal.links_before(tx, 3, entries=asked, limit=1) == links[1:]
 
 
+async def test_links_of_a_customer_are_of_all_that_is_about_them(
+    database: Database,
+) -> None:
+    about = (
+        "INSERT INTO terms (id, kind, name, change, from_ms, learned_ms, source, author,"
+        " reason, reaches_final) VALUES (?, ?, ?, '{}', 0, 1, 'api', 'a', '', 0)"
+    )
+    credit = (
+        "INSERT INTO credits (id, customer, kind, title, currency, amount, priority,"
+        " starts, expires, granted_ms, author, reason)"
+        " VALUES (?, ?, 'goodwill', '', 'usd', '1', 1, '', '', 1, 'a', '')"
+    )
+    async with database.transaction() as tx:
+        await tx.execute_many(
+            about, [(1, "customer", "acme"), (2, "customer", "b"), (3, "plan", "acme")]
+        )
+        await tx.execute_many(credit, [(1, "acme"), (2, "b")])
+        await tx.execute_many(
+            "INSERT INTO credit_ends (id, credit_id, ended_ms, author, reason)"
+            " VALUES (?, ?, 1, 'a', '')",
+            [(1, 2), (2, 1)],
+        )
+        rows = [("terms", 1), ("terms", 2), ("terms", 3), ("credits", 1)]
+        rows += [("credits", 2), ("credit_ends", 1), ("credit_ends", 2)]
+        await journal.add_links(tx, [(*row, b"m") for row in rows])
+
+    async with database.reading() as tx:
+        links = await journal.links_about(tx, "acme", before=99, limit=9)
+        assert [(link.entry, link.row_id) for link in links] == [
+            *(("credit_ends", 2), ("credits", 1), ("terms", 1)),
+        ]
+        assert await journal.links_about(tx, "acme", before=7, limit=1) == links[1:2]
+
+
 async def test_invoices_are_named_by_customer_and_period(database: Database) -> None:
     async with database.transaction() as tx:
         row = invoices.NewFinal("acme", 1, 2, 3, "{}", "2026-11")

@@ -84,6 +84,51 @@ async def test_what_was_agreed_is_told_in_words_with_the_day_it_holds_from(
         assert json.loads(newest["change"]) == {"plan": None}
 
 
+async def test_what_was_decided_about_a_customer_is_found_alone(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=starter_each("0.50")) as web:
+        await web.ship(event())
+        await put(web, "new", name="New Ltd", plan="starter", subjects=["new_*"])
+        for customer in ("acme", "new", "acme"):
+            path = f"/v1/customers/{customer}/credits"
+            await web.http.post(path, json={"amount": "0.01", "reason": "an outage"})
+        await web.http.post(
+            "/v1/customers/acme/credits/1/end", params={"reason": "a mistake"}
+        )
+        web.clock.time_ms = DECEMBER_MS + 1
+        done = await web.http.post(
+            "/v1/customers/acme/invoice/finalize", params={"period": "2026-11"}
+        )
+        assert done.status_code == 200, done.text
+        number = (await web.get("/v1/invoices"))["documents"][0]["number"]
+        for step, body in (
+            ("payments", {"amount": "0.25"}),
+            ("credit", {"amount": "0.10", "reason": "an outage"}),
+        ):
+            done = await web.http.post(f"/v1/invoices/{number}/{step}", json=body)
+            assert done.status_code == 200, done.text
+
+        page = await web.get("/v1/audit", customer="acme")
+
+        everything = (await web.get("/v1/audit"))["acts"]
+        assert page["next_after"] is None
+        assert page["acts"] == [
+            act
+            for act in everything
+            if "acme" in act["about"] or act["about"] == "credit 1"
+        ]
+        assert {act["about"] for act in page["acts"]} == {
+            *("customer acme", "credit 1", "invoice of acme for 2026-11"),
+        }
+        some = await web.get("/v1/audit", customer="acme", limit=3)
+        rest = await web.get("/v1/audit", customer="acme", after=some["next_after"])
+        assert some["acts"] + rest["acts"] == page["acts"]
+        shown = (await web.http.get("/audit?customer=new")).text
+        assert "customer new" in shown
+        assert "acme" not in shown
+
+
 async def test_the_page_shows_what_was_decided_and_leads_to_what_is_older(
     open_web: OpenWeb,
 ) -> None:

@@ -165,16 +165,27 @@ WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]
 invoice's adjustments, is not told once more."""
 
 
-async def acts_before(tx: Tx, link: int, *, limit: int) -> tuple[list[Act], int | None]:
+async def acts_before(
+    tx: Tx, link: int, *, customer: str | None = None, limit: int
+) -> tuple[list[Act], int | None]:
     """Return what was decided before a link of the journal, the newest first.
 
     And the link to go on before, unless that was all: not every link is an act, so that
     a page may have fewer than there are, and none behind a very large month end.
+
+    Args:
+        customer: only what was decided about them: their terms, invoices, payments and
+            credits. Plans, and decisions about events, are about nobody alone.
     """
     acts: list[Act] = []
     n_read = max(limit, LINKS_PER_READ)
     for _ in range(READS_MAX):
-        links = await journal.links_before(tx, link, entries=list(WORDS), limit=n_read)
+        if customer is None:
+            links = await journal.links_before(
+                tx, link, entries=list(WORDS), limit=n_read
+            )
+        else:
+            links = await journal.links_about(tx, customer, before=link, limit=n_read)
         acts += await _told(tx, links)
         if len(acts) > limit:
             return acts[:limit], acts[limit - 1].link

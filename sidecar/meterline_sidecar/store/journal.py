@@ -90,6 +90,26 @@ async def links_before(
     return [Link(*row) for row in rows]
 
 
+async def links_about(tx: Tx, customer: str, *, before: int, limit: int) -> list[Link]:
+    """Return links of what was decided about a customer before one, the newest first."""
+    rows = await tx.fetch_all(
+        "SELECT j.id, j.entry, j.row_id, j.mac FROM ("
+        "SELECT 'terms' AS entry, id AS row_id FROM terms"
+        " WHERE kind = 'customer' AND name = ?"
+        " UNION ALL SELECT 'invoice_states', s.id FROM invoices i"
+        " JOIN invoice_states s ON s.invoice_id = i.id WHERE i.customer = ?"
+        " UNION ALL SELECT 'documents', id FROM documents WHERE customer = ?"
+        " UNION ALL SELECT 'payments', id FROM payments WHERE customer = ?"
+        " UNION ALL SELECT 'credits', id FROM credits WHERE customer = ?"
+        " UNION ALL SELECT 'credit_ends', e.id FROM credits c"
+        " JOIN credit_ends e ON e.credit_id = c.id WHERE c.customer = ?"
+        ") about JOIN journal j ON j.entry = about.entry AND j.row_id = about.row_id"
+        " WHERE j.id < ? ORDER BY j.id DESC LIMIT ?",
+        (*([customer] * 6), before, limit),
+    )
+    return [Link(*row) for row in rows]
+
+
 async def rows_between(tx: Tx, after: int, before: int, *, entry: str) -> list[int]:
     """Return the ids of a table's rows that were linked behind one link, before another."""
     rows = await tx.fetch_all(

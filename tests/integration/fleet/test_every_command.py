@@ -76,6 +76,7 @@ ASKED: Final[tuple[tuple[str, ...], ...]] = (
     ("edges", "list"),
     ("alerts",),
     ("audit",),
+    ("audit", "--customer", "acme"),
     ("archive", "list"),
     ("archive", "verify"),
     ("erase", "stranger", *REASON, "--yes"),

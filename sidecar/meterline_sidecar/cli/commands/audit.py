@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.names import check_customer
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
@@ -15,6 +16,12 @@ WHAT_CHARS: Final = 100  # a customer may have very many subjects: --json has th
 
 
 @click.command()
+@click.option(
+    "--customer",
+    metavar="ID",
+    help="Only what was decided about this customer: terms, invoices, credit notes,"
+    " payments and credits.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000),
@@ -34,6 +41,7 @@ def command(
     config_path: Path | None,
     url: str | None,
     is_json: bool,
+    customer: str | None,
     limit: int,
     after: int | None,
 ) -> None:
@@ -43,12 +51,18 @@ def command(
     each with its author and reason, in the order of the ledger's chain.
     """
     with Client.find(url, config_path) as client:
-        page = client.get("/v1/audit", AuditPage, limit=limit, after=after)
+        page = client.get(
+            "/v1/audit", AuditPage, customer=customer, limit=limit, after=after
+        )
+        if not page.acts and after is None:
+            check_customer(client, customer)
     if is_json:
         show_json(page)
         return
     if not page.acts and page.next_after is None:
-        click.echo("nothing was decided yet" if after is None else "nothing is older")
+        of = "" if customer is None else f" about {customer}"
+        none = f"nothing was decided{of} yet"
+        click.echo(none if after is None else "nothing is older")
         return
     table = Table(">link", "when", "who", "about", "what", "why")
     for act in page.acts:

@@ -10,12 +10,22 @@ from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.web.answers.audit import AuditPage, ShownAct
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.query import ID_MAX, PAGE, Limit
+from meterline_sidecar.web.query import ID_MAX, PAGE, CustomerId, Limit
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of the log."""
 
+    customer: (
+        Annotated[
+            CustomerId,
+            Meta(
+                description="Only what was decided about this customer: terms, invoices,"
+                " credit notes, payments and credits."
+            ),
+        ]
+        | None
+    ) = None
     after: Annotated[
         int,
         Meta(
@@ -31,7 +41,9 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def read_audit(parts: Parts, query: AuditQuery) -> AuditPage:
     """Return who changed what money stands on, the newest first."""
     async with parts.database.reading() as tx:
-        acts, next_after = await acts_before(tx, query.after, limit=query.limit)
+        acts, next_after = await acts_before(
+            tx, query.after, customer=query.customer, limit=query.limit
+        )
     return AuditPage(
         acts=tuple(
             ShownAct(

@@ -1,9 +1,8 @@
 """The audit log as a page: who changed what money stands on, when and why."""
 
-from typing import Annotated
+from typing import Any, Final
 
-import msgspec
-from msgspec import Meta
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,28 +10,27 @@ from meterline_sidecar.web.api.audit import AuditQuery, read_audit
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import ID_MAX
-from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.filters import filtered, typed
+from meterline_sidecar.web.view.like import meant
 
-PAGE = 50
-
-
-class AuditPageQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of the log, the newest first."""
-
-    after: Annotated[int, Meta(ge=0, le=ID_MAX)] = ID_MAX
+PAGE: Final = 50
 
 
 async def audit(request: Request) -> Response:
-    """Answer a page of what was decided."""
+    """Answer a page of what was decided, the newest first."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, AuditPageQuery, is_page=True)
-    page = await read_audit(parts, AuditQuery(after=query.after, limit=PAGE))
-    return render(
-        request,
-        "audit.html",
-        {
+    form = typed(request, AuditQuery)
+    kept = {"customer": form["customer"]} if form["customer"] else {}
+
+    async def read() -> dict[str, Any]:
+        query = read_query(request, AuditQuery, is_page=True)
+        page = await read_audit(parts, replace(query, limit=PAGE))
+        return {
             "acts": page.acts,
+            "meant": await meant(parts, kept),
             "older": page.next_after,
             "is_newest": query.after == ID_MAX,
-        },
-    )
+        }
+
+    context = {"query": form, "kept": kept}
+    return await filtered(request, "audit.html", context, read)
