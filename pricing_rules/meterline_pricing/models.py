@@ -1,6 +1,6 @@
 """What plans are made of: the price models, their tiers, and the terms around them.
 
-How to add a price model: the docstring of ``price_model.py``.
+How to add a price model: ``CONTRIBUTING.md``.
 """
 
 from meterline_pricing.money import Rounding

@@ -6,7 +6,7 @@ and is a ``Decimal`` afterwards; a float is refused. Amounts are in major units
 its constructor raises ``PricingError`` with every problem, each under its field.
 
 Here are the models of amounts and of groups, those of units are in ``unit_price.py``.
-What a price says about itself, and how to add a model: ``price_model.py``.
+What a price says about itself: ``price_model.py``. How to add a model: ``CONTRIBUTING.md``.
 """
 
 from decimal import Decimal

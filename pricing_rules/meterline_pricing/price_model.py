@@ -1,21 +1,8 @@
 """What every price model answers about itself, so that nobody asks which one it is.
 
 Whoever prices, draws, checks or shows prices reads these properties. A model
-overrides those that it answers otherwise, and everybody knows it. To add a model:
-
-1. In ``price.py``, the class: its fields, its checks, the properties below that it
-   answers otherwise, and its place in ``Price``. Export it in ``models.py``.
-2. In ``rating.py``, what it costs: a function, and a ``case`` in ``_charges``. The type
-   checker says so until there is one.
-3. In ``toml/price_shapes.py``, its keys, as a row of ``MODELS``. The JSON schema, the
-   error messages and ``meterline check`` come from there.
-4. In ``docs/pricing.md``, a section with an example, and a line in "Names elsewhere".
-   The tests name the model that has no section, no keys, or no use in
-   ``tests/typing/api.py``. Add it to the edges in ``test_rating.py``, and to the
-   strategies of the laws that it keeps.
-
-What Stripe could charge by itself is listed apart, in the sidecar's
-``stripe/provision/prices.py``: a model that is not there is billed by the invoice.
+overrides those that it answers otherwise, and everybody knows it. How to add a model:
+``CONTRIBUTING.md``.
 """
 
 from decimal import Decimal

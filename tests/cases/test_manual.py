@@ -55,5 +55,6 @@ def test_the_python_of_the_manual_answers_what_it_says() -> None:
 def test_every_model_has_a_section_with_an_example(kind: type[PriceModel]) -> None:
     model = str(kind.__struct_config__.tag)
 
+    assert f"[{model}](#{model})" in TEXT
     section = TEXT.partition(f"### {model}\n")[2].partition("\n#")[0]
     assert f'model = "{model}"' in section

@@ -1,6 +1,7 @@
 """Prices, usage and plans for Hypothesis."""
 
 from decimal import Decimal
+from typing import Final
 
 from hypothesis import strategies as st
 
@@ -90,27 +91,36 @@ def block_tiers(draw: st.DrawFn) -> tuple[BlockTier, ...]:
 
 graduated = st.builds(Graduated, tiers(), st.booleans())
 volume = st.builds(Volume, tiers(), st.booleans())
-rising: st.SearchStrategy[Price] = st.one_of(
-    st.builds(Flat, amounts),
-    st.builds(PerUnit, decimals("10", 12)),
-    graduated,
-    st.builds(
+RISING: Final[dict[str, st.SearchStrategy[Price]]] = {
+    "flat": st.builds(Flat, amounts),
+    "per_unit": st.builds(PerUnit, decimals("10", 12)),
+    "graduated": graduated,
+    "package": st.builds(
         Package,
         st.integers(1, 500).map(Decimal),
         amounts,
         st.sampled_from(("up", "down")),
         decimals("100", 2),
     ),
-    st.builds(Stairstep, steps(), flat_at_zero=st.booleans()),
-    st.builds(BlockTiers, block_tiers()),
-    st.builds(Capacity, decimals("100", 2), amounts, amounts),
-    st.builds(Percentage, rate=amounts, free_amount=decimals("100", 2)),
-    st.builds(GraduatedPercentage, percent_tiers(), st.booleans()),
-    st.builds(Dynamic, amounts),
-)
+    "stairstep": st.builds(Stairstep, steps(), flat_at_zero=st.booleans()),
+    "block_tiers": st.builds(BlockTiers, block_tiers()),
+    "capacity": st.builds(Capacity, decimals("100", 2), amounts, amounts),
+    "percentage": st.builds(Percentage, rate=amounts, free_amount=decimals("100", 2)),
+    "graduated_percentage": st.builds(
+        GraduatedPercentage, percent_tiers(), st.booleans()
+    ),
+    "dynamic": st.builds(Dynamic, amounts),
+}
 """Prices that promise: more usage never costs less."""
 
-prices = st.one_of(rising, volume, st.builds(BlockTiers, block_tiers(), st.just("top")))
+rising = st.one_of(*RISING.values())
+FALLING: Final[dict[str, st.SearchStrategy[Price]]] = {
+    "volume": volume,
+    "block_tiers": st.builds(BlockTiers, block_tiers(), st.just("top")),
+}
+"""Prices of which more usage can cost less, where it reaches a cheaper tier."""
+
+prices = st.one_of(rising, *FALLING.values())
 """Every price that can be rated by a bare quantity."""
 
 discounts = st.one_of(

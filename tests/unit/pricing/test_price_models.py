@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from meterline_pricing import Price
+from meterline_pricing import Price, models
 from meterline_pricing.models import (
     BlockTier,
     BlockTiers,
@@ -28,6 +28,7 @@ from meterline_pricing.models import (
 )
 from meterline_pricing.toml.price_shapes import MODELS
 from meterline_pricing.tools import curve
+from tests.unit.pricing.strategies import FALLING, RISING
 
 D = Decimal
 TIERS = (Tier(up_to=10), Tier(up_to=20), Tier(unit_amount=1, flat_amount=2))
@@ -60,9 +61,19 @@ def saying(answer: str) -> dict[str, object]:
 
 
 def test_every_model_is_here_and_can_be_written_in_a_price_list() -> None:
-    tags = {str(kind.__struct_config__.tag) for kind in get_args(Price)}
+    kinds = {kind.__struct_config__.tag: kind.__name__ for kind in get_args(Price)}
 
-    assert tags == set(MODELS) == set(BY_MODEL)
+    assert kinds.keys() == MODELS.keys(), "add its keys to toml/price_shapes.py"
+    assert kinds.keys() == BY_MODEL.keys(), "add an example to EACH"
+    assert set(kinds.values()) <= set(models.__all__), "export it in models.py"
+
+
+def test_the_laws_are_tried_on_every_model_of_a_bare_quantity() -> None:
+    of_groups = {price.model for price in EACH if price.inner}
+
+    assert RISING.keys() | FALLING.keys() == BY_MODEL.keys() - of_groups, (
+        "add a strategy to strategies.py"
+    )
 
 
 def test_only_a_fee_is_fixed() -> None:
