@@ -53,8 +53,8 @@ PAGES = (
     *("/", "/usage?group_by=route&range=30d", "/customers", "/customers/acme"),
     *("/customers/acme/explain", "/invoices", "/invoices/INV-0001?appendix=true"),
     *("/events", "/events/1", "/corrections", "/outbox", "/pricing", "/alerts"),
-    *("/late", "/edges", "/close", "/audit", "/imports", "/erasures"),
-    "/nowhere",
+    *("/late", "/edges", "/close", "/audit", "/imports", "/imports/old?diff=yes"),
+    *("/erasures", "/nowhere"),
 )
 
 
@@ -72,6 +72,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSidecar]:
             ),
         ):
             assert done.returncode == 0, done.stderr
+        file = sidecar.folder / "old.csv"
+        rows = ("e-1,2025-03-01T08:00:00Z,acme_key_1,5", "e-2,in spring,acme_key_1,5")
+        file.write_text("\n".join(("id,time,subject,quantities.tokens", *rows)))
+        staged = sidecar.meterline("import", str(file), "--stage", "old", "--skip-bad")
+        assert staged.returncode == 3, staged.stderr  # a line is left out
         yield sidecar
 
 

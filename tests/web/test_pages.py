@@ -1,5 +1,7 @@
 import re
 from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -7,31 +9,36 @@ from meterline.portal import portal_token
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import NewRow, State
+from meterline_sidecar.web.dashboard import routes as dashboard
+from meterline_sidecar.web.documents import routes as documents
 from meterline_sidecar.web.query import billing_period, find_customer
 from meterline_sidecar.web.static import FILES
 from tests.plans import starter_each
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import SIDECAR
 from tests.web.conftest import OpenWeb, Web, form
+from tests.web.test_browser import PAGES as OPENED
+from tests.web.test_paper import PAGES as PRINTED
 
+NO_PAGES = ("/customers-like", "/login")  # for scripts; where nobody has a token
+ROUTES = [
+    route
+    for route in (*dashboard.ROUTES, *documents.PAGES)
+    if "GET" in (route.methods or ()) and route.path not in NO_PAGES
+]
+ALONE = [route.path for route in ROUTES if not route.param_convertors]
 PAGES = (
-    "/",
+    *ALONE,
     "/?range=30d",
-    "/usage",
-    "/customers",
     "/customers?q=acm&sort=name",
     "/customers/acme",
     "/customers/acme?period=2026-10",
-    "/invoices",
     "/invoices?customer=acme&period=2026-10",
-    "/events",
     "/events?status=200&kind=request",
     "/events/1",
-    "/outbox",
     "/outbox?state=dead",
-    "/pricing",
-    "/alerts",
 )
+DESCRIBED = Path(__file__).parents[2] / "docs" / "dashboard.md"
 HTML = {"Accept": "text/html"}
 UPLOT = {  # uPlot 1.6.32 as the npm registry has it
     "uplot.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
@@ -68,6 +75,26 @@ async def test_an_empty_ledger_has_every_page_too(open_web: OpenWeb, path: str) 
         response = await web.http.get(path, headers=HTML)
 
     assert response.status_code == (404 if re.search(r"/acme|/1$", path) else 200)
+
+
+def test_every_page_is_opened_in_a_browser() -> None:
+    opened = [urlsplit(path).path for path in (*OPENED, *PRINTED)]
+    missing = [
+        route.path
+        for route in ROUTES
+        if not any(route.path_regex.match(path) for path in opened)
+    ]
+
+    assert missing == [], "add it to PAGES of test_browser.py"
+
+
+async def test_every_page_is_described(web: Web) -> None:
+    rows = re.findall(r"^\| ([^|]+) \|", DESCRIBED.read_text(), re.MULTILINE)
+
+    for path in ALONE:
+        found = re.search("<title>(.+) · Meterline", await page(web, path))
+        assert found is not None, path
+        assert found[1] in rows, f"describe {path} in docs/dashboard.md"
 
 
 async def test_nothing_recorded_looks_ready_and_not_broken(open_web: OpenWeb) -> None:
