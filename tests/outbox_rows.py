@@ -9,6 +9,7 @@ from meterline_sidecar.meters import Mode
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import NewRow, OutboxRow
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.stripe.account import LedgerAccount
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.meter_events import identifier
@@ -63,6 +64,7 @@ class Shop:
             api_base=self.base,
             meter_events_base=self.base,
             read_backoff=Backoff(first_s=0.01, max_s=0.02),
+            accounts=LedgerAccount(self.database),
         )
         self.apis.append(api)
         return api

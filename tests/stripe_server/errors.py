@@ -67,6 +67,16 @@ def forbidden(key: str) -> StripeRefusal:
     )
 
 
+def may_not_read_account(key: str, account: str) -> StripeRefusal:
+    return StripeRefusal(
+        403,
+        f"The provided key '{key}' does not have the required permissions for this "
+        f"endpoint on account '{account}'. Having the "
+        "'rak_accounts_kyc_id_numbers_read' permission would allow this request to "
+        "continue.",
+    )
+
+
 def rate_limit(reason: str | None) -> StripeRefusal:
     headers = {} if reason is None else {"Stripe-Rate-Limited-Reason": reason}
     return StripeRefusal(

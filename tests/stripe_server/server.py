@@ -19,6 +19,8 @@ from tests.stripe_server.v2 import Streams
 
 T = TypeVar("T")
 
+OWNER: Final = "acct_1Meterline"
+
 BEFORE: Final = {
     Fault.LIMIT_GLOBAL_RATE: lambda: errors.rate_limit("global-rate"),
     Fault.LIMIT_ENDPOINT_RATE: lambda: errors.rate_limit("endpoint-rate"),
@@ -42,6 +44,10 @@ class StripeServer:
     offset_s: float = 0.0
     """How far the account's clock is ahead of the machine's."""
     keys: set[str] = field(default_factory=lambda: {"sk_test_meterline"})
+    owners: dict[str, str] = field(default_factory=dict[str, str])
+    """Which account a key is of; those that are not here are of ``OWNER``."""
+    restricted: set[str] = field(default_factory=set[str])
+    """Keys that may not read the account."""
     latency_s: float = 0.0
     """How long the execution of a meter event takes."""
     rate_max: int | None = None
@@ -52,6 +58,10 @@ class StripeServer:
     """The most meter events ever in flight for one customer and meter."""
     read_faults: list[int] = field(default_factory=list[int])
     """The statuses that the next reads are refused with."""
+    account_faults: list[int] = field(default_factory=list[int])
+    """The statuses that the next questions about whose a key is are refused with."""
+    asked_whose: int = 0
+    """How often it was asked whose a key is."""
     write_faults: list[Fault | None] = field(default_factory=list[Fault | None])
     """What the next changes meet, but those of meter events; ``None``: nothing."""
     date: str | None = None
@@ -108,6 +118,8 @@ class StripeServer:
             raise errors.bad_key(key)
         if request.method == "POST" and path == ["v1", "billing", "meter_events"]:
             return await self._post_event(request, key)
+        if request.method == "GET" and path == ["v1", "account"]:
+            return self._whose(key)
         if request.method == "GET" and self.read_faults:
             raise StripeRefusal(self.read_faults.pop(0), "Try again later")
         response: Response | None = None
@@ -136,6 +148,15 @@ class StripeServer:
                 404, f"Unrecognized request URL ({request.method}: {request.path})."
             )
         return response
+
+    def _whose(self, key: str) -> Response:
+        self.asked_whose += 1
+        if self.account_faults:
+            raise StripeRefusal(self.account_faults.pop(0), "Try again later")
+        owner = self.owners.get(key, OWNER)
+        if key in self.restricted:
+            raise errors.may_not_read_account(key, owner)
+        return answer(200, {"id": owner, "object": "account"})
 
     async def _catalog(self, request: Request, fault: Fault | None) -> Response:
         if fault is Fault.SAVED_500_BEFORE:

@@ -37,10 +37,17 @@ class Streams:
     events: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     requests: int = 0
     """Requests to the stream."""
+    session_faults: list[int] = field(default_factory=list[int])
+    """The statuses that the next sessions are refused with."""
+    sessions: int = 0
+    """Sessions that were opened."""
     _reported: int = 0
 
     def open_session(self) -> Response:
         """Answer a new session."""
+        if self.session_faults:
+            raise StripeRefusal(self.session_faults.pop(0), "Try again later")
+        self.sessions += 1
         now_s = self.account.now_s()
         session_id = self.account.new_id("mes")
         token = f"token_{session_id}"

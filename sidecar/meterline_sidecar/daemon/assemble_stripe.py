@@ -18,6 +18,7 @@ from meterline_sidecar.daemon.assemble_billing import Bills
 from meterline_sidecar.daemon.reload import LoadedFiles
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.store.port import Database
+from meterline_sidecar.stripe.account import LedgerAccount
 from meterline_sidecar.stripe.billed import BilledMeters
 from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
@@ -42,8 +43,17 @@ RATE_SANDBOX: Final = 25
 SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
 
 
-def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeDoor:
-    """Return the way to Stripe; its key is taken out of ``environ``."""
+def open_api(
+    config: Config,
+    *,
+    environ: MutableMapping[str, str],
+    account: LedgerAccount | None = None,
+) -> StripeDoor:
+    """Return the way to Stripe; its key is taken out of ``environ``.
+
+    Args:
+        account: the one that the key has to be of; ``None``: any.
+    """
     key = SecretSource(
         file=config.stripe.api_key_file,
         variable=STRIPE_KEY_VARIABLE,
@@ -54,6 +64,7 @@ def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeDoor
         key.read,
         api_base=config.stripe.api_base,
         meter_events_base=config.stripe.meter_events_base,
+        accounts=account,
     )
 
 
@@ -74,7 +85,7 @@ def open_stripe(
     """
     config = files()
     stripe = config.stripe
-    api = open_api(config, environ=environ)
+    api = open_api(config, environ=environ, account=LedgerAccount(database))
     secrets = _webhook_secrets(config, environ)
     customers = StripeIds(terms, clock=clock)
 

@@ -160,6 +160,13 @@ MONEY: Final[Mapping[Code, Problem]] = {
         means="reports wait in the outbox; Stripe accepts none older than 35 days",
         action="fix what the reason says; reporting resumes by itself",
     ),
+    "stripe_may_not_read": Problem(
+        severity="warning",
+        title="The key may not read all that is checked at Stripe",
+        means="everything is told as ever, but what the key may not read is not checked",
+        action="give the restricted key the permission that the text names, or use"
+        " another key",
+    ),
     "stripe_meter": Problem(
         severity="error",
         title="A meter at Stripe differs from the configuration",

@@ -74,6 +74,7 @@ Code = Literal[
     "period_held",
     "period_not_closed",
     "stripe_not_sending",
+    "stripe_may_not_read",
     "stripe_meter",
     "stripe_clock",
     "stripe_differs",

@@ -2,7 +2,7 @@
 
 Owns: the outbox's rows and their states, what is sent and in which order and how fast,
 what Stripe's answers mean, the comparison with Stripe's totals, its webhooks, and the
-only imports of Stripe's SDK (`api`, `transport`).
+only imports of Stripe's SDK (`api`, `answers`, `transport`).
 
 Does not own: usage (`usage/`), prices and invoices of ours (`billing/`), SQL (`store/`),
 which of its parts there are (`daemon/assemble_stripe.py`).
@@ -14,6 +14,7 @@ One hour: `enqueue` compares its usage with the outbox and adds a row; `report` 
 the row as `sending`, then sends it by `api`, chosen by `batching` and paced by `pacing`;
 `settle` says what the answer makes of the row. What was dropped later comes by
 `webhooks`, what stayed in doubt is settled by `reconcile`, what needs a person by
-`by_hand`; both say it again by `replace`. `states` tells what a state means, `health`
+`by_hand`; both say it again by `replace`. `account` says whose
+key may be used, `states` what a state means, `health`
 how it all fares, and `service` when each of them acts.
 """

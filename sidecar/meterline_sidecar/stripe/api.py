@@ -3,53 +3,57 @@
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import stripe
 from stripe.v2.billing import MeterEventSession
 
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import format_time_ms
-from meterline_sidecar.errors import (
-    AnsweredWithFailure,
-    ConfigError,
-    MeterlineError,
-    RetryLater,
-    StripeRefused,
+from meterline_sidecar.errors import ConfigError, RetryLater
+from meterline_sidecar.stripe.answers import (
+    account_in,
+    classify,
+    fields_of,
+    trouble_of,
 )
 from meterline_sidecar.stripe.calls import Method
 from meterline_sidecar.stripe.meter_events import (
     Busy,
     Delivered,
     MeterEvent,
-    Mismatch,
-    NoMeter,
     Outcome,
-    Rejected,
     Unauthorized,
     Unknown,
     Unreachable,
 )
 from meterline_sidecar.stripe.pacing import Backoff
-from meterline_sidecar.stripe.transport import NotSent, Transport
+from meterline_sidecar.stripe.transport import Transport, not_sent
 
-SESSION_EXPIRED: Final = frozenset(
-    {"temporary_session_expired", "billing_meter_event_session_expired"}
-)
 READ_ATTEMPTS: Final = 4
 READ_BACKOFF: Final = Backoff(max_s=5.0)
-ACCOUNT_LIMITS: Final = frozenset(
-    {"global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency"}
-)
-"""Reasons of a 429 that concern the whole account, not one object.
-
-Source: docs.stripe.com/rate-limits, read 2026-05-05.
-"""
+CANNOT_SAY: Final = frozenset({400, 403, 404})
+"""Answers to whose a key is that say that this one may not ask."""
 
 RawRequest = Callable[..., Awaitable[Any]]
+
+
+class Accounts(Protocol):
+    """Says which account a key may be of."""
+
+    async def refusal(
+        self, *, is_live: bool, account: str | None, is_telling: bool
+    ) -> str | None:
+        """Return why a key is not to be used; ``None``: it may be.
+
+        Args:
+            account: whose the key is; ``None``: that is not known.
+            is_telling: whether something is to be told, and not only read.
+        """
+        ...
+
 
 # The SDK's own log repeats what servers say, which may repeat the key; and its
 # telemetry writes an id into the home directory.
@@ -67,8 +71,13 @@ class StripeApi:
         api_base: str | None = None,
         meter_events_base: str | None = None,
         read_backoff: Backoff = READ_BACKOFF,
+        accounts: Accounts | None = None,
     ) -> None:
-        """Take the key as a function: it is asked again after a refusal."""
+        """Take the key as a function: it is asked again after a refusal.
+
+        Args:
+            accounts: asked about each key before it is used; ``None``: any will do.
+        """
         self._read_key = key
         self._key: Secret | None = None
         self._transport = Transport()
@@ -80,6 +89,13 @@ class StripeApi:
             self._bases["meter_events"] = meter_events_base.rstrip("/")
         self._client: stripe.StripeClient | None = None
         self._session: MeterEventSession | None = None
+        self._accounts = accounts
+        self._asking = asyncio.Lock()
+        self._owner: str | None = None
+        self._admitted: set[bool] = set()
+        """For what the current key may be used: to read, to tell."""
+        self.hides_owner = False
+        """Whether the key in use does not say whose it is."""
 
     def __repr__(self) -> str:
         return f"StripeApi({self._bases.get('api', 'api.stripe.com')})"
@@ -115,6 +131,9 @@ class StripeApi:
         """
         if self._client is None:
             self._key = self._read_key()
+            self._session = None
+            self._owner = None
+            self._admitted = set()
             if self._key is not None:
                 self._client = stripe.StripeClient(
                     self._key.reveal(),
@@ -128,7 +147,7 @@ class StripeApi:
     async def send(self, event: MeterEvent) -> Outcome:
         """Send one event, once, and say what is known about it then."""
         try:
-            client = self._need_client()
+            client = await self._admit(is_telling=True)
             sent = await client.v1.billing.meter_events.create_async(
                 {
                     "event_name": event.event_name,
@@ -152,12 +171,10 @@ class StripeApi:
 
     async def stream(self, events: Sequence[MeterEvent], *, key: str) -> Outcome:
         """Send up to 100 events at once, to be checked by Stripe later."""
+        session = None
         try:
-            client = self._need_client()
-            if self._session is None:
-                self._session = (
-                    await client.v2.billing.meter_event_session.create_async()
-                )
+            client = await self._admit(is_telling=True)
+            session = await self._open_session(client)
             await client.v2.billing.meter_event_stream.create_async(
                 {
                     "events": [
@@ -171,12 +188,13 @@ class StripeApi:
                     ]
                 },
                 {
-                    "api_key": self._session.authentication_token,
+                    "api_key": session.authentication_token,
                     "idempotency_key": key,
                 },
             )
         except (ConfigError, stripe.StripeError) as error:
-            self._session = None  # expired, maybe
+            if self._session is session:  # expired, maybe; not one that came since
+                self._session = None
             return self._classify(error, key)
         return Delivered(None, "streamed")
 
@@ -201,14 +219,14 @@ class StripeApi:
         options = {} if key is None else {"idempotency_key": key}
         for attempt in range(1, attempts + 1):
             try:
-                client = self._need_client()
-                request = cast("RawRequest", client.raw_request_async)  # pyright: ignore[reportUnknownMemberType] - the SDK's
+                client = await self._admit(is_telling=method != "get")
+                request = _raw_request(client)
                 answer = await request(method, path, **dict(params or {}), **options)
             except (ConfigError, stripe.StripeError) as error:
                 outcome = self._classify(error, key or "")
                 is_passing = isinstance(outcome, Unknown | Unreachable | Busy)
                 if not is_passing or attempt == attempts:
-                    raise _trouble(path, error, outcome) from None
+                    raise trouble_of(path, error, outcome) from None
                 await asyncio.sleep(self._read_backoff.wait_s(attempt))
             else:
                 content: object = answer.data
@@ -216,6 +234,66 @@ class StripeApi:
                     return cast("dict[str, Any]", content)
                 raise RetryLater(f"{path}: the answer was not Stripe's", after_s=60.0)
         raise AssertionError("the last attempt returns or raises")
+
+    async def _admit(self, *, is_telling: bool) -> stripe.StripeClient:
+        """Return the client of a key that may be used.
+
+        Raises:
+            ConfigError: there is no key, or it is of another account than the ledger's.
+            StripeError: Stripe does not say whose it is now; nothing else was sent.
+        """
+        client = self._need_client()
+        if self._accounts is None or is_telling in self._admitted:
+            return client
+        async with self._asking:
+            client = self._need_client()
+            if is_telling in self._admitted:
+                return client
+            if self._owner is None:
+                owner = await self._ask_owner(client)
+            else:
+                owner = self._owner
+            refusal = await self._accounts.refusal(
+                is_live=bool(self.is_live), account=owner, is_telling=is_telling
+            )
+            if client is self._client:
+                self._owner = owner
+                if refusal is None:
+                    self._admitted.add(is_telling)
+                else:
+                    self._client = None  # another key may be in its place the next time
+            if refusal is not None:
+                raise ConfigError(refusal)
+        return client
+
+    async def _ask_owner(self, client: stripe.StripeClient) -> str | None:
+        """Return the account that a client's key is of; ``None``: it may not ask."""
+        try:
+            answer = await _raw_request(client)("get", "/v1/account")
+        except stripe.StripeError as error:
+            if error.http_status in CANNOT_SAY and fields_of(error):
+                owner = account_in(error)
+                self.hides_owner = owner is None
+                return owner
+            raise _unsent(error, self._hide) from None
+        found: object = answer.data
+        if isinstance(found, dict):
+            named = cast("Mapping[str, object]", found).get("id")
+            if isinstance(named, str):
+                self.hides_owner = False
+                return named
+        raise not_sent("the answer about whose the key is was no account")
+
+    async def _open_session(self, client: stripe.StripeClient) -> MeterEventSession:
+        """Return a session of the stream; one for all who need it at once."""
+        async with self._asking:
+            if self._session is None:
+                try:
+                    session = await client.v2.billing.meter_event_session.create_async()
+                except stripe.StripeError as error:
+                    raise _unsent(error, self._hide) from None
+                self._session = session
+            return self._session
 
     def _need_client(self) -> stripe.StripeClient:
         client = self._open()
@@ -240,24 +318,21 @@ class StripeApi:
         return text if self._key is None else self._key.hide_in(text)
 
 
-def _trouble(
-    path: str, error: ConfigError | stripe.StripeError, outcome: Outcome
-) -> MeterlineError:
-    assert not isinstance(outcome, Delivered), "an error is no delivery"
-    if isinstance(error, ConfigError):
-        return error
-    is_saved = isinstance(outcome, Unknown) and outcome.needs_new_key and _fields(error)
-    if is_saved or isinstance(outcome, Mismatch):
-        # Of a mismatch, too, nobody knows what was done under the key.
-        return AnsweredWithFailure(f"{path}: {outcome.reason}", after_s=60.0)
-    if isinstance(outcome, Unknown | Unreachable | Busy):
-        return RetryLater(f"{path}: {outcome.reason}", after_s=60.0)
-    code = _fields(error).get("code")
-    return StripeRefused(
-        f"{path}: {outcome.reason}",
-        status=error.http_status or 0,
-        code=code if isinstance(code, str) else None,
-    )
+def _raw_request(client: stripe.StripeClient) -> RawRequest:
+    return cast("RawRequest", client.raw_request_async)  # pyright: ignore[reportUnknownMemberType] - the SDK's
+
+
+def _unsent(
+    error: stripe.StripeError, hide: Callable[[str], str]
+) -> stripe.StripeError:
+    """Return what the failure of a question means for what was to be sent after it.
+
+    Whatever became of the question, nothing of the other was sent.
+    """
+    outcome = classify(error, "", hide)
+    if isinstance(outcome, Unknown):
+        return not_sent(outcome.reason)
+    return error
 
 
 def _payload(event: MeterEvent) -> dict[str, str]:
@@ -269,68 +344,3 @@ def _payload(event: MeterEvent) -> dict[str, str]:
 
 def _is_replay(headers: Mapping[str, str]) -> bool:
     return headers.get("Idempotent-Replayed", "").lower() == "true"
-
-
-def classify(
-    error: stripe.StripeError, identifier: str, hide: Callable[[str], str]
-) -> Outcome:
-    """Return what an error of the SDK says about the event with ``identifier``.
-
-    What is not certainly a refusal by Stripe itself is ``Unknown``: a proxy's page,
-    a cut answer, any 5xx.
-
-    Args:
-        hide: takes secrets out of a text.
-    """
-    if isinstance(error, NotSent):
-        return Unreachable(hide(str(error)))
-    status = error.http_status
-    headers: Mapping[str, str] = error.headers or {}
-    fields = _fields(error)
-    message = str(fields.get("message") or "").strip()
-    reason = hide(f"HTTP {status}: {message}" if message else f"HTTP {status}")
-    if status is None:
-        return Unknown(hide(str(error)), needs_new_key=False)
-    if not fields:
-        # Not Stripe's words, whoever said it; the request may have been executed.
-        return Unknown(f"{reason}, and no answer of Stripe's", needs_new_key=True)
-    if status >= 500 or status < 400:
-        return Unknown(reason, needs_new_key=True)
-    if status == 429 or fields.get("code") == "rate_limit":
-        why = headers.get("Stripe-Rate-Limited-Reason")
-        is_lock = fields.get("code") == "lock_timeout"
-        slows_down = why in ACCOUNT_LIMITS or (why is None and not is_lock)
-        return Busy(f"{reason} ({why})" if why else reason, slows_down)
-    is_expired = SESSION_EXPIRED & {fields.get("type"), fields.get("code")}
-    if is_expired or status == 409 or headers.get("Stripe-Should-Retry") == "true":
-        return Busy(reason, slows_down=False)
-    is_wrong_address = status == 404 and fields.get("code") != "resource_missing"
-    if status in (401, 403) or is_wrong_address:
-        return Unauthorized(reason)
-    return _refusal(fields, message, reason, identifier)
-
-
-def _refusal(
-    fields: Mapping[str, object], message: str, reason: str, identifier: str
-) -> Outcome:
-    """Return what a 4xx in Stripe's own words says about an event."""
-    code = fields.get("code")
-    exists = rf"already exists with identifier {re.escape(identifier)}(?![\w-])"
-    if code == "duplicate_meter_event" or re.search(exists, message):
-        return Delivered(None, "duplicate")
-    if "idempotency_error" in (fields.get("type"), code):
-        return Mismatch(reason)
-    # Each in the words of v1, which has no codes here, and in the codes of v2.
-    is_unknown = code in ("no_meter", "archived_meter") or (
-        re.search("no active meter found", message, re.IGNORECASE)
-    )
-    return NoMeter(reason) if is_unknown else Rejected(reason)
-
-
-def _fields(error: stripe.StripeError) -> Mapping[str, object]:
-    """Return the ``error`` object of Stripe's answer, empty if it was none."""
-    body: object = error.json_body
-    if not isinstance(body, dict):
-        return {}
-    fields = cast("dict[str, object]", body).get("error")
-    return cast("dict[str, object]", fields) if isinstance(fields, dict) else {}

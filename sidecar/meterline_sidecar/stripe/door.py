@@ -16,7 +16,7 @@ from meterline_sidecar.stripe.calls import Method
 from meterline_sidecar.stripe.meter_events import MeterEvent, Outcome
 
 if TYPE_CHECKING:
-    from meterline_sidecar.stripe.api import StripeApi
+    from meterline_sidecar.stripe.api import Accounts, StripeApi
 
 _module = later("meterline_sidecar.stripe.api", needs="stripe")
 
@@ -30,8 +30,10 @@ class StripeDoor:
         *,
         api_base: str | None = None,
         meter_events_base: str | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self._key = key
+        self._accounts = accounts
         self._api_base = api_base
         self._meter_events_base = meter_events_base
 
@@ -42,6 +44,7 @@ class StripeDoor:
             self._key,
             api_base=self._api_base,
             meter_events_base=self._meter_events_base,
+            accounts=self._accounts,
         )
         return api
 
@@ -54,6 +57,11 @@ class StripeDoor:
     def is_live(self) -> bool | None:
         """Whether the key is of live mode; ``None`` while there is no key."""
         return self.api.is_live
+
+    @property
+    def hides_owner(self) -> bool:
+        """Whether the key in use does not say whose it is."""
+        return "api" in self.__dict__ and self.api.hides_owner
 
     @property
     def clock_ahead_s(self) -> int:

@@ -27,6 +27,11 @@ HELD_LOOKED_AT: Final = 1_000
 FAILED_ATTEMPTS_MIN: Final = 6
 """A row that failed so often, in about a minute, is named in ``/status``."""
 
+HIDES_OWNER: Final = (
+    "Stripe does not say which account this key is of, so a key of another account of the"
+    " same mode would not be noticed; a key that may read the account says so"
+)
+
 
 class ReconciliationStatus(Struct, frozen=True, kw_only=True):
     """The last comparison with Stripe's own totals."""
@@ -101,6 +106,8 @@ def _service_problems(stripe: StripeService) -> Iterator[Found]:
     if stripe.reporter is not None and stripe.reporter.problem is not None:
         why = stripe.reporter.problem
         yield found("stripe_not_sending", f"nothing is sent to Stripe: {why}")
+    if stripe.api.hides_owner:
+        yield found("stripe_may_not_read", HIDES_OWNER)
     for text in stripe.meter_problems:
         yield found("stripe_meter", text)
     ahead_s = stripe.api.clock_ahead_s

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol, assert_never
 
 from meterline_sidecar.clock import HOUR_MS, MINUTE_MS, Clock
-from meterline_sidecar.errors import AnsweredWithFailure, RetryLater, StripeRefused
+from meterline_sidecar.errors import (
+    AnsweredWithFailure,
+    ConfigError,
+    RetryLater,
+    StripeRefused,
+)
 from meterline_sidecar.store import stripe_calls as store
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_calls import CallRow
@@ -107,6 +112,7 @@ class Invoicer:
 
         Raises:
             StripeRefused: the key may not, so that nothing goes on.
+            ConfigError: there is no key, or it is of another account.
         """
         if self._is_new:  # what a process that died was making
             async with self._database.transaction() as tx:
@@ -155,8 +161,8 @@ class Invoicer:
                     if isinstance(error, AnsweredWithFailure)
                     else None,
                 )
-        except StripeRefused as error:
-            is_key = error.status in (401, 403)
+        except (StripeRefused, ConfigError) as error:
+            is_key = isinstance(error, ConfigError) or error.status in (401, 403)
             async with self._database.transaction() as tx:
                 if is_key:
                     next_ms = self._wall.now_ms() + 60_000
@@ -168,8 +174,10 @@ class Invoicer:
             if is_key:
                 raise
 
-    def _said(self, row: CallRow, error: StripeRefused) -> str:
-        is_gone = error.status == GONE or "No such invoice:" in str(error)
+    def _said(self, row: CallRow, error: StripeRefused | ConfigError) -> str:
+        is_gone = getattr(error, "status", 0) == GONE or "No such invoice:" in str(
+            error
+        )
         if is_gone and row.step in ("item", "finalize"):
             return f"somebody deleted its draft at Stripe: {AGAIN}, which makes another"
         return str(error)[:500]

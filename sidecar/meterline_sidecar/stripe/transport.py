@@ -25,6 +25,11 @@ def _lost(
     return kind(text)
 
 
+def not_sent(text: str) -> stripe.APIConnectionError:
+    """Return the error that says that a request was never sent, and why."""
+    return _lost(text, kind=NotSent)
+
+
 class _Refusal(msgspec.Struct):
     """What Stripe says no with."""
 
@@ -102,12 +107,12 @@ class Transport(stripe.HTTPClient):
                     response.headers,
                 )
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-            raise _lost(f"no connection: {error}", kind=NotSent) from None
+            raise not_sent(f"no connection: {error}") from None
         except aiohttp.ConnectionTimeoutError:
-            raise _lost("no connection in time", kind=NotSent) from None
+            raise not_sent("no connection in time") from None
         except aiohttp.ClientHttpProxyError as error:
             text = f"no connection: the proxy answered {error.status} {error.message}"
-            raise _lost(text, kind=NotSent) from None
+            raise not_sent(text) from None
         except TimeoutError:
             raise _lost("no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
