@@ -24,8 +24,9 @@ from meterline_sidecar.config.places import BUCKET
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles
-from meterline_sidecar.ledger.archive_watch import ArchiveWatch
+from meterline_sidecar.ledger.archive_watch import ANSWER_S, ArchiveWatch
 from meterline_sidecar.ledger.backup import last_backup
+from meterline_sidecar.ledger.shelf import in_thread
 from meterline_sidecar.ledger.shelves import open_archived
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Code, Found, Severity, n_of
@@ -278,10 +279,15 @@ def _archive(config: Config, status: Status | None) -> Iterator[Check]:
     url = config.archive.url
     if url is None or BUCKET in url or _told(status, "archive_not_written"):
         return
-    if os.access(url, os.W_OK | os.X_OK):
-        yield Check("archive", "ok", f"{url} can be written")
-        return
-    text = f"{url} is not there, or cannot be written by this user"
+    # In a thread: a directory of another host may never answer.
+    answer = in_thread(lambda: os.access(url, os.W_OK | os.X_OK))
+    try:
+        if answer.result(ANSWER_S):
+            yield Check("archive", "ok", f"{url} can be written")
+            return
+        text = f"{url} is not there, or cannot be written by this user"
+    except TimeoutError:
+        text = f"{url} did not answer in {ANSWER_S:.0f} s"
     yield _problem("archive", found("archive_not_written", text))
 
 

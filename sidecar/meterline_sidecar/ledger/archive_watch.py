@@ -5,14 +5,12 @@ that were written, and not as many others, only ``archive_check`` can tell.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from typing import Final
 
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ledger.archived import Archived
-from meterline_sidecar.ledger.shelf import Shelf, Sizes, Unreadable, in_thread
+from meterline_sidecar.ledger.shelf import Calls, Shelf, Sizes, Unreadable
 from meterline_sidecar.problems.problem import n_of, such_as
 from meterline_sidecar.store.edge import archive as store
 from meterline_sidecar.store.edge import edge_files
@@ -115,8 +113,7 @@ class _Place:
         self._shelf = shelf
         self._of = of
         self._answer_s = answer_s
-        self._asked: Future[Sizes] | None = None
-        """What did not answer in time: nothing else is asked before it does."""
+        self._calls = Calls(self.where)
         self._failed: str | None = None
         self._well: set[str] = set()
         """Those that were found, while others were not looked for yet."""
@@ -191,12 +188,9 @@ class _Place:
         shelf = self._shelf
         if shelf is None:
             raise ArchiveFailed("archive.url is not set")
-        if self._asked is None or self._asked.done():
-            self._asked = in_thread(lambda: shelf.sizes(names))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._answer_s):
-                    return await asyncio.wrap_future(self._asked)
-        raise ArchiveFailed(f"{shelf.place} did not answer in {self._answer_s:.0f} s")
+        return await self._calls.done(
+            lambda: shelf.sizes(names), answer_s=self._answer_s
+        )
 
 
 def _counted(of: str, files: Sequence[Kept]) -> str:

@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 from meterline_sidecar.errors import ArchiveFailed, installing
 from meterline_sidecar.ledger.shelf import (
     FILE_BYTES_MAX,
+    WRITE_S,
+    Calls,
     FileMissing,
     Sizes,
     Unreadable,
-    done_in_thread,
 )
 
 PACKAGE: Final = "obstore"
+# Each request by itself ends long before ``WRITE_S``.
 CLIENT: Final = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
 """Without TLS only where somebody names such an endpoint: no store has one by itself."""
 RETRY: Final = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
@@ -36,6 +38,7 @@ class BucketShelf:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._calls = Calls(self.place)
 
     @property
     def place(self) -> str:
@@ -81,7 +84,9 @@ class BucketShelf:
     ) -> Any:
         self._check_package()
         try:
-            return await done_in_thread(lambda: ask(_InBucket(self._url, name)))
+            return await self._calls.done(
+                lambda: ask(_InBucket(self._url, name)), answer_s=WRITE_S
+            )
         except _errors() as error:
             is_gone = isinstance(error, FileNotFoundError)
             raise (FileMissing if is_gone else ArchiveFailed)(

@@ -15,13 +15,17 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.files import replace_file, scratch_of, sync
 from meterline_sidecar.small_file import read_small_file
 
 FILE_BYTES_MAX: Final = 256 << 20  # several times what the largest file can have
+READ_S: Final = 60.0
+"""How long a place may take to give a file: who waits often holds a snapshot meanwhile."""
+WRITE_S: Final = 300.0
+"""How long it may take for all else: 32 MiB at 110 kB/s."""
 
 T = TypeVar("T")
 
@@ -58,7 +62,7 @@ class Shelf(Protocol):
         """Return how many bytes some files have, without opening any.
 
         A file that is not in the answer was not looked for: a bucket is asked only so
-        often at once. This waits for the other side: call it with ``in_thread``.
+        often at once. This waits for the other side: call it with ``Calls``.
 
         Raises:
             ArchiveFailed: the place cannot be looked at.
@@ -114,6 +118,7 @@ class DirectoryShelf:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._calls = Calls(str(folder))
 
     @property
     def place(self) -> str:
@@ -123,8 +128,9 @@ class DirectoryShelf:
     async def put(self, name: str, content: bytes) -> None:
         """Write a file; it survives a power loss once this returns."""
         try:
-            await done_in_thread(
-                partial(replace_file, self._folder / name, content, durably=True)
+            await self._calls.done(
+                partial(replace_file, self._folder / name, content, durably=True),
+                answer_s=WRITE_S,
             )
         except OSError as error:
             raise ArchiveFailed(
@@ -133,22 +139,25 @@ class DirectoryShelf:
 
     async def get(self, name: str) -> bytes:
         """Read a file."""
-        try:
-            return await done_in_thread(
-                partial(read_small_file, self._folder / name, bytes_max=FILE_BYTES_MAX)
-            )
-        except OSError as error:
-            is_gone = isinstance(error, FileNotFoundError) and self._folder.is_dir()
-            raise (FileMissing if is_gone else ArchiveFailed)(
-                f"{self._folder / name} cannot be read: {error.strerror}"
-            ) from error
+        path = self._folder / name
+
+        def read() -> bytes:
+            try:
+                return read_small_file(path, bytes_max=FILE_BYTES_MAX)
+            except OSError as error:
+                is_gone = isinstance(error, FileNotFoundError) and self._folder.is_dir()
+                raise (FileMissing if is_gone else ArchiveFailed)(
+                    f"{path} cannot be read: {error.strerror}"
+                ) from error
+
+        return await self._calls.done(read, answer_s=READ_S)
 
     async def sync(self, name: str) -> None:
         """Put a file and its name on disk."""
         path = self._folder / name
         try:
             for one in (path, self._folder):
-                await done_in_thread(partial(sync, one))
+                await self._calls.done(partial(sync, one), answer_s=WRITE_S)
         except OSError as error:
             raise ArchiveFailed(
                 f"{path} cannot be put on disk: {error.strerror}"
@@ -164,7 +173,7 @@ class DirectoryShelf:
             sync(self._folder)
 
         try:
-            await done_in_thread(delete)
+            await self._calls.done(delete, answer_s=WRITE_S)
         except OSError as error:
             raise ArchiveFailed(
                 f"{path} cannot be deleted: {error.strerror}"
@@ -192,27 +201,59 @@ def _readable_bytes(path: Path) -> int | Unreadable:
     return status.st_size if is_readable else Unreadable.CLOSED
 
 
-def in_thread(ask: Callable[[], T]) -> Future[T]:
-    """Call what waits for the other side, and return what will be its answer.
+class Calls:
+    """Calls to one place, each of which may never come back.
 
-    In a thread: what obstore leaves behind of its own waiting may bring down an
+    Each is in a thread: what obstore leaves behind of its own waiting may bring down an
     interpreter that ends. In one of its own: for those of asyncio the end waits, and a
-    bucket that does not answer, or a directory of another host, takes minutes.
+    bucket that does not answer, or a directory of another host, takes minutes or for ever.
+
+    While one that was given up is still under way, nothing else is asked there: so no
+    threads pile up, and it is overtaken by none, such as a write by what deletes the file.
+
+    Args:
+        place: where that is, in words for people.
     """
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._given_up: Future[Any] | None = None
+
+    async def done(self, work: Callable[[], T], *, answer_s: float) -> T:
+        """Return what a call comes to.
+
+        Args:
+            answer_s: how long it is waited for.
+
+        Raises:
+            ArchiveFailed: it did not come back in time, or one before it still has not.
+        """
+        if self._given_up is None or self._given_up.done():
+            self._given_up = None
+            answer = in_thread(work)
+            waiting = asyncio.wrap_future(answer)
+            try:
+                # A timeout of ours is told from one that the call itself comes to.
+                await asyncio.wait((waiting,), timeout=answer_s)
+                if waiting.done():
+                    return waiting.result()
+                self._given_up = answer
+            finally:
+                waiting.cancel()
+        raise ArchiveFailed(f"{self._place} did not answer in {answer_s:.0f} s")
+
+
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """Call what may never come back, and return what will be its answer."""
     answer: Future[T] = Future()
 
     def run() -> None:
         if not answer.set_running_or_notify_cancel():
             return
         try:
-            answer.set_result(ask())
+            answer.set_result(work())
         except Exception as error:  # noqa: BLE001 - whoever waits handles it
             answer.set_exception(error)
 
     Thread(target=run, name="archive", daemon=True).start()
     return answer
-
-
-async def done_in_thread(work: Callable[[], T]) -> T:
-    """Return what a call comes to, as ``in_thread`` makes it."""
-    return await asyncio.wrap_future(in_thread(work))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +16,13 @@ from meterline_sidecar.cli.commands.backup import command as backup
 from meterline_sidecar.cli.commands.verify import command as verify
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.config.read import read_config
+from meterline_sidecar.daemon import doctor
 from meterline_sidecar.daemon.doctor import Check, examine, examine_archive
 from meterline_sidecar.web.answers.status import Status
 from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.archiving import archive_of, fill_for_long
+from tests.patience import PATIENCE_S
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE, SidecarProcess, until
 
@@ -278,3 +281,24 @@ def test_doctor_looks_whether_old_events_can_leave(tmp_path: Path) -> None:
     assert gone.code == "archive_not_written"
     assert f"{tmp_path / 'archive'} is not there" in gone.detail
     assert looked().verdict == "ok"
+
+
+def test_doctor_waits_only_so_long_for_a_place_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "meterline.toml"
+    config.write_text(ARCHIVE)
+    is_back = threading.Event()
+
+    def hang(*_: object) -> bool:
+        return is_back.wait(PATIENCE_S)
+
+    monkeypatch.setattr(doctor, "ANSWER_S", 0.01)
+    monkeypatch.setattr(os, "access", hang)
+
+    checks = examine(read_config(config), clock=FakeClock(), status=None)
+    is_back.set()
+
+    (found,) = (check for check in checks if check.name == "archive")
+    assert found.code == "archive_not_written"
+    assert f"{tmp_path / 'archive'} did not answer in 0 s" in found.detail

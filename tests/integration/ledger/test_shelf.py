@@ -1,13 +1,15 @@
 """Where files of the archive lie: a directory, or a bucket that speaks as S3 does."""
 
 import asyncio
+import contextlib
+import errno
 import os
 import re
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +19,11 @@ from urllib.parse import parse_qs
 import pytest
 
 from meterline_sidecar.errors import ArchiveFailed
+from meterline_sidecar.files import replace_file
 from meterline_sidecar.ledger import bucket as bucket_module
+from meterline_sidecar.ledger import shelf as shelf_module
 from meterline_sidecar.ledger.bucket import BucketShelf
+from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.ledger.shelf import (
     DirectoryShelf,
     FileMissing,
@@ -27,6 +32,7 @@ from meterline_sidecar.ledger.shelf import (
     Unreadable,
 )
 from meterline_sidecar.ledger.shelves import open_shelf, open_to_read
+from meterline_sidecar.small_file import read_small_file
 from tests.fault.test_disk import fill
 from tests.fault.test_disk import small_disk as small_disk  # a fixture
 from tests.integration.conftest import Sidecar
@@ -461,3 +467,86 @@ async def test_what_is_no_file_of_ours_is_told_and_not_waited_for(
 
     with pytest.raises(ArchiveFailed, match=re.escape(f"{path} cannot be read: ")):
         await asyncio.wait_for(DirectoryShelf(tmp_path).get("name"), PATIENCE_S)
+
+
+class Hanging:
+    """What a directory of a host that is away does: it comes back when it is let."""
+
+    def __init__(self, work: Callable[..., object]) -> None:
+        self.asked = 0
+        self.is_back = threading.Event()
+        self._work = work
+
+    def __call__(self, *args: object, **options: object) -> object:
+        self.asked += 1
+        assert self.is_back.wait(PATIENCE_S)
+        return self._work(*args, **options)
+
+
+async def test_a_write_that_hangs_is_given_up_and_ends_when_the_place_is_back(
+    sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    before = rows_of(path)
+    hanging = Hanging(replace_file)
+    monkeypatch.setattr(shelf_module, "replace_file", hanging)
+    monkeypatch.setattr(shelf_module, "WRITE_S", 0.01)
+    archive = archive_of(sidecar, folder)
+    packer = Packer(sidecar.database, archive.archived, clock=sidecar.clock)
+
+    for _ in range(3):
+        assert await archive.run() == 0
+        assert archive.trouble == f"{folder} did not answer in 0 s"
+    with pytest.raises(ArchiveFailed, match="did not answer"):
+        await archive.archived.shelf.delete("events")  # type: ignore[union-attr]
+    assert hanging.asked == 1
+    assert rows_of(path) == before
+    async with asyncio.timeout(PATIENCE_S):
+        await packer.run()  # it holds what the write held
+
+    monkeypatch.setattr(shelf_module, "WRITE_S", PATIENCE_S)
+    hanging.is_back.set()
+    async with asyncio.timeout(PATIENCE_S):
+        while not await archive.run():
+            await asyncio.sleep(0.01)
+    assert archive.trouble is None
+    assert (await verified_with(path, folder)).findings == []
+
+
+async def test_a_read_that_hangs_is_given_up_and_others_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one").write_bytes(b"1")
+    hanging = Hanging(read_small_file)
+    monkeypatch.setattr(shelf_module, "read_small_file", hanging)
+    monkeypatch.setattr(shelf_module, "READ_S", 0.01)
+    shelf = DirectoryShelf(tmp_path)
+
+    for _ in range(3):
+        with pytest.raises(ArchiveFailed, match="did not answer") as told:
+            await shelf.get("one")
+        assert not isinstance(told.value, FileMissing)
+    assert hanging.asked == 1
+
+    monkeypatch.setattr(shelf_module, "READ_S", PATIENCE_S)
+    hanging.is_back.set()
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with contextlib.suppress(ArchiveFailed):
+                assert await shelf.get("one") == b"1"
+                break
+            await asyncio.sleep(0.01)
+
+
+async def test_a_time_that_ran_out_elsewhere_is_told_as_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(shelf_module, "replace_file", give_up)
+    shelf = DirectoryShelf(tmp_path)
+
+    for _ in range(2):  # the second one is asked for again
+        with pytest.raises(ArchiveFailed, match="cannot be written: Connection timed"):
+            await shelf.put("one", b"1")
