@@ -14,7 +14,7 @@ from typing import Final
 from meterline.wire import SEQ_MAX
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.fleet.edge import Edge
-from meterline_sidecar.fleet.raw_events import ANYTHING
+from meterline_sidecar.fleet.raw_events import ANYTHING, Untold
 from meterline_sidecar.ledger.edge_events import Wanted
 from meterline_sidecar.store.edge.events import EventRow
 from tests.fault.fleet_oracle import left_there_of, raw_events_of
@@ -103,7 +103,7 @@ class FilingWorld(FleetWorld):
 
     async def _look_at_raw_events(self) -> None:
         """See that the centre lists each event that an edge keeps, in files or not."""
-        untold: list[tuple[str, str]] = []
+        untold: list[Untold] = []
         for _ in range(ASKED_AGAIN):
             life = self.centre.life
             assert life is not None
@@ -120,13 +120,13 @@ class FilingWorld(FleetWorld):
             await asyncio.sleep(5)
         raise AssertionError(f"not told: {untold}")
 
-    async def _list(self, edges: list[Edge]) -> list[tuple[str, str]]:
+    async def _list(self, edges: list[Edge]) -> list[Untold]:
         life = self.centre.life
         assert life is not None
         assert life.parts is not None
         found: dict[str, Counter[str]] = {e.row.name: Counter() for e in edges}
         after: int | None = 0
-        untold: list[tuple[str, str]] = []
+        untold: list[Untold] = []
         while after is not None:
             page = await life.parts.raw_events.page(
                 edges, EVERYTHING, ANYTHING, after=after, limit=100

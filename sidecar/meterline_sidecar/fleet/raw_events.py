@@ -41,13 +41,22 @@ class Narrow(NamedTuple):
 ANYTHING: Final = Narrow()
 
 
+class Untold(NamedTuple):
+    """What is not listed of an edge, and why."""
+
+    edge: str
+    why: str
+    is_filed: bool
+    """Whether that is all from a file on, which the reason names; else what it has in no
+    file."""
+
+
 class Page(NamedTuple):
     """Some events, each with its edge, and where to go on (``None``: that was all)."""
 
     events: list[tuple[str, Found]]
     next_after: int | None
-    untold: list[tuple[str, str]]
-    """Edges that do not tell what they have in no file, and why."""
+    untold: list[Untold]
 
 
 class RawEvents:
@@ -71,9 +80,6 @@ class RawEvents:
         """Return the first events behind a place.
 
         A page may be short, or even empty, and still name where to go on.
-
-        Raises:
-            ArchiveFailed: a file cannot be read, or is not what was noted.
         """
         page = Page([], None, [])
         until_s = time.monotonic() + PAGE_S
@@ -108,6 +114,9 @@ class RawEvents:
                 edge.row.id, wanted, after=place, limit=limit - len(page.events)
             )
             page.events.extend((name, one) for one in part.events)
+            if part.failed is not None:
+                page.untold.append(Untold(name, part.failed, is_filed=True))
+                return None
             if not part.is_all or len(page.events) == limit:
                 return part.reached
             place, file = part.reached, part.last_file
@@ -132,7 +141,7 @@ class RawEvents:
                     edge, question, timeout_s=min(left_s, ANSWER_S)
                 )
             except NotTold as error:
-                page.untold.append((name, str(error)))
+                page.untold.append(Untold(name, str(error), is_filed=False))
                 return None
             taken = [one for one in found if wanted.matches(one.event)]
             page.events.extend((name, one) for one in taken[:n_left])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from meterline.events import Flag
+from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.bundle import Bundle
 from meterline_sidecar.store.edge import edge_files as store
@@ -49,6 +50,8 @@ class Part(NamedTuple):
     """Whether nothing is behind that, as far as files are noted."""
     last_file: str
     """The one with the last batches of this edge that was noted then; empty for none."""
+    failed: str | None = None
+    """Why a file cannot be read, or is not what was noted, by name: none behind it was."""
 
 
 class EdgeEvents:
@@ -66,10 +69,6 @@ class EdgeEvents:
         """Return the first events of an edge behind a place.
 
         It may be short, or even empty, without being all.
-
-        Raises:
-            ArchiveFailed: a file cannot be read, or is not what was noted; the text
-                names it.
         """
         row_id, skip = divmod(after, EVENTS_MAX)
         found: list[Found] = []
@@ -92,9 +91,13 @@ class EdgeEvents:
                 if n_read == FILES_MAX or len(found) == limit:
                     return Part(found, row_id * EVENTS_MAX + skip, False, name)
                 n_read += 1
-                some, skip = await self._events_of(
-                    file, wanted, skip=skip, limit=limit - len(found)
-                )
+                try:
+                    some, skip = await self._events_of(
+                        file, wanted, skip=skip, limit=limit - len(found)
+                    )
+                except ArchiveFailed as error:
+                    at = row_id * EVENTS_MAX + skip
+                    return Part(found, at, False, name, failed=str(error))
                 found += some
                 if len(found) == limit:
                     return Part(found, row_id * EVENTS_MAX + skip, False, name)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from meterline.edge_wire import EdgeFile
 from meterline.wire import WireError
+from meterline_sidecar.cli.commands.events import tell_untold
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.fleet import raw_events, telling
 from meterline_sidecar.fleet.filing import Filing
@@ -20,6 +21,7 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
 from meterline_sidecar.store.edge.event_log import EventPage
+from meterline_sidecar.web.answers.edge_events import Untold
 from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_usage import often, until_all_is_there
 from tests.integration.ledger.archiving import verified_with
@@ -313,9 +315,11 @@ async def test_a_file_that_was_changed_or_is_gone_is_a_finding_at_the_centre(
         (folder / first.file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         (folder / second.file).unlink()
 
-        refused = await centre.http.get("/v1/edge-events")
-        assert refused.status_code == 409
-        assert "it is not the file that was written there" in refused.text
+        page = await get(centre, "/v1/edge-events")
+        (untold,) = page["untold"]
+        assert (page["events"], page["next_after"]) == ([], None)
+        assert (untold["edge"], untold["is_filed"]) == ("one", True)
+        assert untold["why"].startswith(f"{first.file} at {folder}: it is not the file")
     report = await verified_with(world.folder / "centre" / "meterline.db", folder)
     assert [finding.split(":")[0] for finding in report.findings] == [
         "a file of an edge",
@@ -323,6 +327,58 @@ async def test_a_file_that_was_changed_or_is_gone_is_a_finding_at_the_centre(
     ]
     without = await verified_with(world.folder / "centre" / "meterline.db", None)
     assert (without.findings, without.edge_files_unread) == ([], 2)
+
+
+async def test_a_file_that_cannot_be_read_is_named_with_its_edge_and_the_rest_is_listed(
+    world: World, archive: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(keys=USAGE, more=archive) as edge,
+        world.edge("two", keys=USAGE) as other,
+    ):
+        await filed(world, centre, edge)
+        at_ms = world.clock.time_ms
+        await other.ship(
+            batch(event(time_ms=at_ms, subject="acct_1")), producer="f" * 32
+        )
+        await until_all_is_there(centre, other)
+        assert centre.parts.edges is not None
+        both = centre.parts.edges.all()
+        await until(lambda: all(one.asking is not None for one in both))
+        _, second = await files_at(centre, 1)
+        folder = world.folder / "archive"
+        (folder / second.file).unlink()
+
+        path = "/v1/edge-events"
+        page = await get(centre, path)
+        seen = [(one["edge"], one["id"], one["file"] is None) for one in page["events"]]
+        here = [("one", i, False) for i in (1, 2, 3)]
+        assert seen == [*here, ("two", 1, True)]
+        (untold,) = page["untold"]
+        assert (untold["edge"], untold["is_filed"]) == ("one", True)
+        assert second.file in untold["why"]
+        assert "archive.edges" in untold["why"]  # what to do
+        assert [one["id"] for one in await all_pages(centre, path)] == [1, 2, 3, 1]
+        (alone,) = (await get(centre, path, edge="one"))["untold"]
+        assert alone == untold
+        line = {"line": "api_calls", "period": "2026-11"}
+        of_line = await get(centre, "/v1/customers/acme/invoice/edge-events", **line)
+        assert [one["edge"] for one in of_line["events"]] == ["one", "two"]
+        assert of_line["untold"] == [untold]
+        await centre.parts.aggregator.run()
+        shown = await centre.http.get(
+            "/customers/acme/explain", params={**line, "at_edges": "true"}
+        )
+        assert f"events in files are listed up to one only: {folder}/{second.file}" in (
+            shown.text
+        )
+
+        tell_untold([Untold(**untold)])
+        told = capsys.readouterr().out
+        assert told.startswith(
+            "edge one: what it has in files is listed up to one only:"
+        )
 
 
 async def test_a_name_that_an_edge_erases_is_in_no_file_and_the_centre_follows(

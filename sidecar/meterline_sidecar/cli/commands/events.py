@@ -140,13 +140,16 @@ def _at_edges(
 
 
 def tell_untold(untold: Sequence[Untold], *, err: bool = False) -> None:
-    """Say of which edges what is in no file yet is not among the events."""
+    """Say of which edges not all is among the events."""
     for one in untold:
-        click.echo(
-            f"edge {one.edge}: what it has in no file is not listed, as {one.why}:"
-            " `meterline events` on its host",
-            err=err,
-        )
+        if one.is_filed:
+            text = f"what it has in files is listed up to one only: {one.why}"
+        else:
+            text = (
+                f"what it has in no file is not listed, as {one.why}: `meterline events`"
+                " on its host"
+            )
+        click.echo(f"edge {one.edge}: {text}", err=err)
 
 
 def tell_filed(edges: Sequence[EdgeFiled], *, err: bool = False) -> None:

@@ -33,10 +33,12 @@ class EdgeEvent(ShownEvent, frozen=True, kw_only=True):
 
 
 class Untold(msgspec.Struct, frozen=True, kw_only=True):
-    """An edge that did not tell what it has in no file."""
+    """What is not listed of an edge."""
 
     edge: str
     why: str
+    is_filed: bool = False
+    """`true`: all from a file on, which `why` names; `false`: what it has in no file."""
 
 
 class EdgeEventPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,4 +50,4 @@ class EdgeEventPage(msgspec.Struct, frozen=True, kw_only=True):
     edges: tuple[EdgeFiled, ...]
     """All that forward usage."""
     untold: tuple[Untold, ...] = ()
-    """Those whose turn came on this page, and of which only files are listed."""
+    """Those whose turn came on this page, and of which not all is listed."""

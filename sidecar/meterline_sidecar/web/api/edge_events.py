@@ -225,7 +225,7 @@ def _shown(
         events=tuple(shown(edge, one) for edge, one in page.events),
         next_after=page.next_after,
         edges=filed,
-        untold=tuple(Untold(edge=edge, why=why) for edge, why in page.untold),
+        untold=tuple(Untold(**one._asdict()) for one in page.untold),
     )
 
 
