@@ -35,7 +35,7 @@
     each(end) each(note_unresolved) each(note_failure) each(is_excluded) each(_is_excluded) \
     each(leave_out) each(key_of) each(close) each(encoded) each(settle) \
     each(append) each(_append_elsewhere) each(disconnected) each(perf_counter_ns) \
-    each(time_ns)
+    each(time_ns) each(failed) each(owed) each(spool) each(writer)
 
 #define CLASS_NUMBER(name) name,
 #define CLASS_NAME(name) #name,

@@ -157,7 +157,7 @@ encode_event(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject
     return payload;
 }
 
-/* Append an event that is closed. */
+/* Append an event that is closed, encoded in Python. */
 static RARE int
 append_encoded(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject *key)
 {
@@ -172,12 +172,49 @@ append_encoded(PyObject *self, int64_t duration_us, PyObject *quantities, PyObje
 }
 
 static int
+add_one(PyObject *owner, PyObject *name)
+{
+    PyObject *n = PyObject_GetAttr(owner, name);
+    int added = n == NULL ? FAILED : add_to(&n, 1);
+    if (added == DONE && PyObject_SetAttr(owner, name, n) < 0)
+        added = FAILED;
+    Py_XDECREF(n);
+    return added;
+}
+
+/* Count an event that is closed, and that the end of the app's stack has cost: without a
+   call, as there is none to be had. Any other error is left as it is. */
+static RARE int
+count_owed(PyObject *self)
+{
+    PyObject *meter = AT(self, Exchange_meter), *spool = NULL, *writer = NULL;
+    if (!PyErr_ExceptionMatches(PyExc_RecursionError) || !is_a(meter, Meter))
+        return FAILED;
+    PyErr_Clear();
+    PyObject *shipper = Py_XNewRef(AT(meter, Meter_shipper));
+    int counted = shipper == NULL ? DECLINED : add_one(meter, text_failed);
+    if (counted == DONE && shipper == Py_None)
+        counted = add_one(meter, text_owed);
+    else if (counted == DONE && (spool = PyObject_GetAttr(shipper, text_spool)) != NULL
+             && (writer = PyObject_GetAttr(spool, text_writer)) != NULL)
+        counted = add_one(writer, text_owed);
+    Py_XDECREF(writer);
+    Py_XDECREF(spool);
+    Py_XDECREF(shipper);
+    if (counted != DONE && !PyErr_Occurred())
+        PyErr_BadInternalCall();
+    return PyErr_Occurred() ? FAILED : DONE;
+}
+
+/* Append an event that is closed. */
+static int
 append_closed(PyObject *self, int64_t duration_us, PyObject *quantities, PyObject *key)
 {
     Packed packed;
-    if (key == Py_None && pack_event(&packed, self, duration_us, quantities) == DONE)
-        return append_event(self, packed.bytes, packed.n);
-    return append_encoded(self, duration_us, quantities, key);
+    int result = key == Py_None && pack_event(&packed, self, duration_us, quantities) == DONE
+        ? append_event(self, packed.bytes, packed.n)
+        : append_encoded(self, duration_us, quantities, key);
+    return result == FAILED ? count_owed(self) : result;
 }
 
 static int
