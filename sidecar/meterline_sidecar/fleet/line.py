@@ -38,6 +38,10 @@ def in_words(error: Exception) -> str:
     if call := CALL.search(text):
         code, ip = call.groups()
         return f"{os.strerror(int(code)).lower()} at {ip}"
+    if isinstance(error, asyncio.IncompleteReadError):
+        return "the connection was closed"  # The text counts bytes.
+    if isinstance(error, TimeoutError) and not text:
+        return "no answer in time"
     # Empty is that of a connection that was closed in the middle.
     return text or "the connection was cut"
 

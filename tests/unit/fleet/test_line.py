@@ -25,7 +25,12 @@ def test_what_is_no_call_is_told_as_it_is() -> None:
     wrong = ssl.SSLCertVerificationError("certificate verify failed")
 
     assert "certificate verify failed" in in_words(wrong)
-    assert in_words(TimeoutError()) == "the connection was cut"
+    assert in_words(ConnectionResetError()) == "the connection was cut"
+
+
+def test_a_centre_that_ends_or_is_silent_is_told_without_counts_of_bytes() -> None:
+    assert in_words(asyncio.IncompleteReadError(b"", 4)) == "the connection was closed"
+    assert in_words(TimeoutError()) == "no answer in time"
 
 
 @pytest.mark.parametrize("order", [("silent", "refuses"), ("refuses", "silent")])
