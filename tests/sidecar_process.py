@@ -70,6 +70,15 @@ NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 20 ms of computing, at every look of ``until``."""
 
 
+def until_asleep(pid: int) -> None:
+    """Wait until a process waits for something, such as what is typed.
+
+    Python does not notice a signal between its last look and the read that then waits.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")
+
+
 def unix_client(path: Path, **options: Any) -> httpx.Client:
     """Return an HTTP client of what listens on a Unix socket."""
     transport = httpx.HTTPTransport(verify=NO_TLS, uds=str(path))

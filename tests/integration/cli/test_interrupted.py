@@ -14,7 +14,7 @@ import pytest
 from meterline_sidecar.cli import interruptible
 from meterline_sidecar.cli.interruptible import run_interruptible
 from tests.patience import PATIENCE_S
-from tests.sidecar_process import MODULE, SidecarProcess, until
+from tests.sidecar_process import MODULE, SidecarProcess, until, until_asleep
 
 
 def press() -> None:
@@ -134,6 +134,29 @@ def test_a_command_that_changes_something_says_that_it_may_be_done(
 
     assert (code, stdout, stderr.count("\n")) == (130, "", 1)
     assert "may still do what it was asked: look (`meterline status`" in stderr
+
+
+def test_a_command_that_asks_first_says_that_nothing_was_changed() -> None:
+    command = subprocess.Popen(
+        [*MODULE, "erase", "somebody", "--reason", "x"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    question = "type the subject once more to erase it for good: "
+    try:
+        assert command.stderr is not None
+        assert command.stderr.read(len(question)) == question
+        until_asleep(command.pid)
+        command.send_signal(signal.SIGINT)
+        stdout, stderr = command.communicate(timeout=PATIENCE_S)
+    finally:
+        command.kill()
+        command.wait()
+
+    told = "meterline: interrupted; nothing was changed\n"
+    assert (command.returncode, stdout, stderr) == (130, "", told)
 
 
 @pytest.mark.parametrize("often", [1, 2, 3])

@@ -1,5 +1,10 @@
 """Meters, products and prices: made once, shown first, and never someone else's."""
 
+import contextlib
+import os
+import pty
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +19,14 @@ from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.provision.plan import Provision
 from tests.clock import FakeClock
 from tests.outbox_rows import KEY, Shop
-from tests.sidecar_process import METERLINE, PRICING, SidecarProcess
+from tests.patience import PATIENCE_S
+from tests.sidecar_process import (
+    METERLINE,
+    MODULE,
+    PRICING,
+    SidecarProcess,
+    until_asleep,
+)
 from tests.stripe_server.faults import Fault
 from tests.stripe_server.server import ServerThread
 
@@ -299,6 +311,57 @@ def test_the_command_shows_makes_and_refuses(tmp_path: Path) -> None:
     assert refused.returncode == 3
     assert "cannot be changed" in refused.stdout
     assert len(stripe.server.catalog.prices) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [
+        (b"y\n", 0, "done"),
+        (b"n\n", 1, "meterline: nothing was changed; answer y to make these changes"),
+        (b"\x04", 1, "meterline: nothing was changed; answer y to make these changes"),
+        (None, 130, "meterline: interrupted; nothing was changed"),
+    ],
+)
+def test_on_a_terminal_it_asks_before_it_changes_anything(
+    tmp_path: Path, answer: bytes | None, code: int, told: str
+) -> None:
+    ours, theirs = pty.openpty()
+    with ServerThread() as stripe:
+        billed = 'name = "api_calls"\nbill_through = "meter"'
+        sidecar = SidecarProcess(
+            tmp_path,
+            meterline=METERLINE.replace('name = "api_calls"', billed)
+            + f'[stripe]\napi_key_file = "key"\napi_base = "{stripe.base}"\n',
+        )
+        (tmp_path / "key").write_text(KEY)
+        command = subprocess.Popen(
+            [*MODULE, "stripe", "apply", "--config", str(sidecar.config)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        said = b""
+        try:
+            while b"[y/N]: " not in said:
+                said += os.read(ours, 4096)
+            if answer is None:
+                until_asleep(command.pid)
+                command.send_signal(signal.SIGINT)
+            else:
+                os.write(ours, answer)
+            with contextlib.suppress(OSError):  # nobody has the other side open
+                while part := os.read(ours, 4096):
+                    said += part
+            command.wait(PATIENCE_S)
+        finally:
+            command.kill()
+            command.wait()
+            os.close(ours)
+        made = len(stripe.server.catalog.prices)
+
+    assert said.decode().splitlines()[-1] == told
+    assert (command.returncode, made) == (code, 1 if code == 0 else 0)
 
 
 async def test_a_meter_without_window_under_set_mode_is_told_as_drift(

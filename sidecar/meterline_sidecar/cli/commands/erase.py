@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from meterline_sidecar.cli.ask import ask
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options, reason_option
 from meterline_sidecar.cli.output import quantity, show_json
@@ -49,15 +50,12 @@ def command(
     back. The answer lists what stays, and where.
     """
     if not dry_run and not yes:
-        try:
-            typed = click.prompt(
-                "type the subject once more to erase it for good", err=True
-            )
-        except click.Abort as error:
+        typed = ask("type the subject once more to erase it for good")
+        if typed is None:
             raise MeterlineError(
                 "nothing was erased: type the subject once more, or use --yes where"
                 " nobody can be asked"
-            ) from error
+            )
         if typed != subject:
             raise click.UsageError("that is another name; nothing was erased")
     body = NewErasure(subject=subject, also=also, reason=reason, dry_run=dry_run)

@@ -9,6 +9,7 @@ from typing import cast
 import click
 
 from meterline_sidecar.cli.against_ledger import agreed_of
+from meterline_sidecar.cli.ask import ask
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.interruptible import run_interruptible
 from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
@@ -18,6 +19,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import open_api
+from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.provision.plan import Provision
 
@@ -65,13 +67,18 @@ def apply(
     if not is_json:
         _tell(found, is_json=False)
     if found.steps and not found.problems:
-        if sys.stdin.isatty() and not yes:
-            click.confirm("Make these changes?", abort=True, err=True)
+        if sys.stdin.isatty() and not yes and not _is_wanted():
+            raise MeterlineError("nothing was changed; answer y to make these changes")
         run_interruptible(_run(config, clock, applies=True))
     if is_json:
         _tell(found, is_json=True)
     elif found.steps:
         click.echo("done")
+
+
+def _is_wanted() -> bool:
+    answer = ask("Make these changes? [y/N]")
+    return answer is not None and answer.strip().lower() in ("y", "yes")
 
 
 async def _run(config: Config, clock: Clock, *, applies: bool) -> Provision:
