@@ -4,10 +4,15 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import threading
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from meterline_sidecar.store.sqlite.driver import SqliteReader
+from tests.patience import PATIENCE_S
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import SidecarProcess
 
@@ -81,6 +86,39 @@ def test_a_backup_made_under_way_is_verified_and_can_be_restored(
 async def last_seq(sidecar: SidecarProcess) -> int:
     async with Connection(sidecar.socket) as app:
         return await app.hello()
+
+
+async def test_a_copy_that_is_given_up_ends_before_it_is_cleared_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        sidecar.stop()
+    copy = tmp_path / "copy.db"
+    has_begun, may_go_on = threading.Event(), threading.Event()
+    connect = sqlite3.connect
+
+    def slow(place: str, **options: Any) -> Any:
+        if place == str(copy):
+            has_begun.set()
+            assert may_go_on.wait(PATIENCE_S)
+        return connect(place, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", slow)
+    ledger = await SqliteReader.open_reader(sidecar.database)
+    copying = asyncio.create_task(ledger.copy_to(copy))
+    await asyncio.to_thread(has_begun.wait, PATIENCE_S)
+    copying.cancel()
+    for _ in range(10):  # as long as it takes where nothing is waited for
+        await asyncio.sleep(0)
+    was_left = copying.done()
+    may_go_on.set()
+    await asyncio.wait([copying])
+    # The same reader makes the next one.
+    await ledger.copy_to(tmp_path / "another.db")
+    await ledger.close()
+
+    assert not was_left
+    assert copying.cancelled()
 
 
 def test_a_backup_never_overwrites(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The SQLite driver: one writer, a few readers, WAL, and fsync at every commit."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -41,6 +42,7 @@ WAL_PAGES_MAX: Final = 4_000  # 16 MB: then the next commit is followed by a che
 GIVEN_BACK_PAGES: Final = 500  # 2 MB in one step; others wait for some milliseconds
 SPARE_PART: Final = 20  # one in so many pages stays free, for what comes next
 CACHE_KIB: Final = 16_384
+COPIED_PAGES: Final = 4_096  # 16 MiB, then a look whether it is still wanted
 
 T = TypeVar("T")
 
@@ -134,13 +136,21 @@ class SqliteReader:
         return [row[0] for row in rows if row[0] != "ok"] + shape
 
     async def copy_to(self, target: Path) -> None:
-        """Write one consistent copy to ``target`` while others go on writing."""
+        """Write one consistent copy to ``target`` while others go on writing.
+
+        Where this is cancelled, nothing writes to it any more once this has raised.
+        """
         reader = await self._idle_readers.get()
+        is_given_up = threading.Event()
+        copying = asyncio.ensure_future(_copy(reader, target, is_given_up))
         try:
             with translated(target):
-                async with aiosqlite.connect(target) as copy:
-                    # In one step: a writer in between would make it start again.
-                    await reader.backup(copy, pages=-1)
+                await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            # A thread that is not waited for makes the file anew that is cleared away.
+            is_given_up.set()
+            await asyncio.wait([copying])
+            raise
         finally:
             self._idle_readers.put_nowait(reader)
 
@@ -338,6 +348,23 @@ async def _configure_writer(writer: aiosqlite.Connection) -> None:
         "trusted_schema = OFF",
     ):
         await writer.execute(f"PRAGMA {pragma}")
+
+
+async def _copy(
+    reader: aiosqlite.Connection, target: Path, is_given_up: threading.Event
+) -> None:
+    def check(*_pages: int) -> None:
+        if is_given_up.is_set():
+            raise InterruptedError
+
+    async with aiosqlite.connect(target) as copy:
+        # In a snapshot: a writer between two steps would make it start again.
+        await reader.execute("BEGIN")
+        try:
+            await reader.execute_fetchall("SELECT 1 FROM sqlite_schema LIMIT 1")
+            await reader.backup(copy, pages=COPIED_PAGES, progress=check)
+        finally:
+            await reader.rollback()
 
 
 async def _open_reader(path: Path) -> aiosqlite.Connection:
