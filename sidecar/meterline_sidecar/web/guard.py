@@ -35,6 +35,7 @@ from meterline_sidecar.web.rights import (
     is_portal,
     needed_scope,
 )
+from meterline_sidecar.web.target import in_origin_form
 
 HEADER_BYTES_MAX: Final = 16 << 10
 DIGITS_MAX: Final = 18  # of a length: Python refuses to read thousands of them
@@ -135,6 +136,7 @@ class Guard:
         """Refuse the request, or hand it on; its answer gets the security headers."""
         if scope["type"] != "http":
             return
+        scope = in_origin_form(scope)
         path: str = scope["path"]
         send = self._with_headers(send, path)
         headers = Headers(scope=scope)

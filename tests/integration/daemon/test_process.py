@@ -1,5 +1,6 @@
 """The daemon as a process: how it starts, stops, and keeps others out."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,37 @@ async def test_sigterm_stores_what_was_acked_and_exits_0(tmp_path: Path) -> None
         sidecar.start()
         assert code == 0
         assert sidecar.get("/status")["events"]["ingested"] == 2
+
+
+def answered(sidecar: SidecarProcess, target: str, host: str) -> list[str]:
+    """Return the first line of an answer, and the last: its body."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(str(sidecar.http))
+        head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode())
+        with connection.makefile("r", newline="\r\n") as file:
+            first, *_, last = file.read().split("\r\n")
+    return [first, last]
+
+
+def test_a_whole_address_is_answered_as_its_path_if_the_host_is_known(
+    tmp_path: Path,
+) -> None:
+    with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
+        path = "/v1/usage?customer=acme"
+        plain = answered(sidecar, path, "localhost")
+        whole = answered(sidecar, f"http://localhost:8270{path}", "localhost")
+        other = answered(sidecar, f"HTTPS://127.0.0.1{path}", "evil.example")
+        bare = answered(sidecar, "http://localhost?full=true", "localhost")
+        foreign = answered(sidecar, f"http://evil.example{path}", "localhost")
+        no_web = answered(sidecar, f"ftp://localhost{path}", "localhost")
+
+    assert plain[0].split()[1] == "200"
+    assert whole == other == plain
+    assert bare[0].split()[1] == "200"
+    assert foreign[0].split()[1] == "421"
+    assert no_web[0].split()[1] == "404"
 
 
 def test_a_second_sidecar_names_the_process_that_holds_the_database(
