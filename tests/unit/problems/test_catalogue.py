@@ -1,5 +1,6 @@
 """One list of problems, and one page made of it."""
 
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -13,11 +14,27 @@ from meterline_sidecar.problems.catalogue import (
 )
 from meterline_sidecar.problems.problem import Code, n_of, such_as
 
-PAGE = Path(__file__).parents[3] / "docs" / "problems.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "problems.md"
+
+
+@cache
+def finders() -> list[str]:
+    """Return the modules that say what they found, but for the list itself."""
+    return [
+        text
+        for path in (ROOT / "sidecar").rglob("*.py")
+        if path.parent.name != "problems" and "found(" in (text := path.read_text())
+    ]
 
 
 def test_every_code_is_in_the_list_once() -> None:
     assert sorted(CATALOGUE) == sorted(get_args(Code))
+
+
+@pytest.mark.parametrize("code", get_args(Code))
+def test_every_problem_is_found_by_somebody(code: Code) -> None:
+    assert any(f'"{code}"' in text for text in finders()), "nothing yields it"
 
 
 def test_the_page_of_the_documentation_is_made_of_the_list() -> None:
