@@ -9,6 +9,7 @@ from tests.stripe_server.account import Account
 from tests.stripe_server.errors import StripeRefusal, answer
 from tests.stripe_server.forms import check, is_true
 from tests.stripe_server.http import Response
+from tests.stripe_server.payments import Payments
 
 Object = dict[str, Any]
 
@@ -44,10 +45,7 @@ class Invoices:
     invoices: dict[str, Object] = field(default_factory=dict[str, Object])
     items: dict[str, Object] = field(default_factory=dict[str, Object])
     notes: dict[str, Object] = field(default_factory=dict[str, Object])
-    payments: list[Object] = field(default_factory=list[Object])
-    """Which payment intent paid which invoice."""
-    may_read_payments: bool = True
-    """Whether the key has the permission."""
+    paid: Payments = field(init=False)
     balances: dict[str, int] = field(default_factory=dict[str, int])
     """What customers have in their favour: below zero, as Stripe says it."""
     sent: list[str] = field(default_factory=list[str])
@@ -81,13 +79,12 @@ class Invoices:
                 return answer(200, self._create_note(fields))
             case "GET", ["credit_notes"]:
                 return self._listed(self.notes.values(), fields, "invoice")
-            case "GET", ["invoice_payments"]:
-                if not self.may_read_payments:
-                    raise StripeRefusal(403, "The key may not read invoice payments.")
-                intent = fields["payment"]["payment_intent"]
-                return [p for p in self.payments if p["payment_intent"] == intent]
             case _:
-                return None
+                return self.paid.handle(method, path, fields)
+
+    def __post_init__(self) -> None:
+        """Put what was paid on the same account."""
+        self.paid = Payments(self.account)
 
     def _listed(self, found: Any, fields: Object, *names: str) -> list[Object]:
         return [
@@ -273,16 +270,7 @@ class Invoices:
         """Let a customer pay an invoice; return the charge."""
         invoice = self._invoice(name)
         self._do(name, "pay", {})
-        intent = self.account.new_id("pi")
-        self.payments.append({"id": intent, "invoice": name, "payment_intent": intent})
-        return {
-            "id": self.account.new_id("ch"),
-            "object": "charge",
-            "payment_intent": intent,
-            "currency": invoice["currency"],
-            "amount": invoice["amount_paid"],
-            "amount_refunded": 0,
-        }
+        return self.paid.charge(invoice, invoice["amount_paid"])
 
     def event(self, kind: str, about: Object, **more: Any) -> bytes:
         """Return the body of a webhook."""

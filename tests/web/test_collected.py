@@ -48,6 +48,10 @@ class Till:
     def at_stripe(self) -> Any:
         return self.server.catalog.invoices
 
+    @property
+    def money(self) -> Any:
+        return self.at_stripe.paid
+
     def invoicer(self, database: Any = None, stripe: Any = None) -> Invoicer:
         """Return what tells Stripe, as after a start."""
         usual = self.parts.stripe
@@ -466,8 +470,8 @@ async def test_a_payment_at_stripe_pays_the_invoice_and_a_refund_opens_it(
     await till.tell()
     assert len(await till.calls()) == 4  # Stripe is not told what it said
 
-    await till.hear("charge.refunded", charge | {"amount_refunded": 50})
-    await till.hear("charge.refunded", charge | {"amount_refunded": 120})
+    await till.hear("charge.refunded", till.money.refunded(charge, 50))
+    await till.hear("charge.refunded", till.money.refunded(charge, 70))
     back = await shown(till.desk)
     assert [one["amount"] for one in back["payments"]] == ["2.03", "-0.5", "-0.7"]
     assert (back["state"], left(back)) == ("sent", "1.20 usd")

@@ -37,7 +37,7 @@ from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_calls import CallRow, NewCall
 from meterline_sidecar.store.stripe_calls import Step as CallStep
-from meterline_sidecar.stripe.invoice_check import NOTE
+from meterline_sidecar.stripe.invoice_lines import NOTE
 
 CURSOR: Final = "stripe_told"
 """The fact that says up to which rows Stripe was told."""

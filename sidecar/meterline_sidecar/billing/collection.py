@@ -243,25 +243,44 @@ class Collection:
 
     async def paid(self, tx: Tx, invoice_id: int, *, currency: str) -> Decimal:
         """Return what is paid of an invoice, without what was given back."""
-        return sum(
-            (
-                Decimal(row.amount)
-                for row in await payments.of_invoices(tx, [invoice_id])
-                if row.currency == currency
-            ),
-            Decimal(0),
-        )
+        rows = await payments.of_invoices(tx, [invoice_id])
+        return _total(row for row in rows if row.currency == currency)
 
     async def given_back(self, tx: Tx, invoice_id: int, *, reference: str) -> Decimal:
-        """Return what was given back of an invoice under a reference."""
-        return -sum(
-            (
-                Decimal(row.amount)
-                for row in await payments.of_invoices(tx, [invoice_id])
-                if row.reference == reference and row.amount.startswith("-")
-            ),
-            Decimal(0),
+        """Return what was given back under a reference, without what stayed after all."""
+        return -_total(
+            row
+            for row in await payments.of_invoices(tx, [invoice_id])
+            if row.reference == reference
+            and (row.amount.startswith("-") or row.author == AT_STRIPE)
         )
+
+    async def given_back_by_hand(self, tx: Tx, invoice_id: int) -> Decimal:
+        """Return what people recorded as given back."""
+        return -_total(
+            row
+            for row in await payments.of_invoices(tx, [invoice_id])
+            if row.author != AT_STRIPE and row.amount.startswith("-")
+        )
+
+    async def keep_after_all(
+        self, tx: Tx, invoice: DocumentRow, payment: Payment, step: Step
+    ) -> None:
+        """Keep that money which was given back, by its reference, did not go.
+
+        The invoice is paid by it again, beyond what is left where it was credited since.
+
+        Raises:
+            StepRefused: the invoice is void by now.
+        """
+        if (await self.owing(tx, invoice)).state == "void":
+            raise StepRefused(
+                f"{payment.amount} {payment.currency} of {payment.reference} did not go"
+                f" back after all, and {_number(invoice)} is void: give it back in"
+                " another way, or grant it as a prepaid credit"
+            )
+        await self._keep(tx, invoice, payment, payment.amount, step)
+        await self.settle(tx, invoice, step)
 
     async def give_up(self, tx: Tx, invoice: DocumentRow, step: Step) -> None:
         """Note that nobody expects an invoice to be paid; a second time changes nothing.
@@ -366,6 +385,10 @@ class Collection:
         now_ms = self._clock.now_ms()
         row = NewState(invoice.invoice_id, state, now_ms, step.author, step.reason)
         await add_step(tx, row, journal=self._journal)
+
+
+def _total(rows: Iterable[PaymentRow]) -> Decimal:
+    return sum((Decimal(row.amount) for row in rows), Decimal(0))
 
 
 def _number(invoice: DocumentRow) -> str:

@@ -30,10 +30,10 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.stripe.calls import part_of
 from meterline_sidecar.stripe.invoice_check import (
     NOT_TAKEN_OVER,
-    credited_here,
-    credited_there,
+    REFUSED,
     note_difference,
 )
+from meterline_sidecar.stripe.invoice_lines import credited_here, credited_there
 
 LOST: Final = "lost"
 """The status of a dispute whose money is not coming back."""
@@ -98,7 +98,7 @@ class HeardFromStripe:
             log.warning("%s says %s of %s: %s", AT_STRIPE, what, number, error)
             said = f"{NOT_TAKEN_OVER}Stripe said {what}, and {error}"
             await note_difference(tx, row.invoice_id, number, said)
-            return f"refused: {error}"
+            return f"{REFUSED}{error}"
 
     async def _take(
         self,
@@ -127,7 +127,8 @@ class HeardFromStripe:
                 return "uncollectible"
             case "charge.refunded":
                 charge = _given_back(about, row)
-                await self._need_payment(tx, row, stripe_id, charge)
+                if charge.amount_refunded:
+                    await self._need_payment(tx, row, stripe_id, charge)
                 step = Step(AT_STRIPE, f"{charge.id} was refunded at Stripe")
                 units = charge.amount_refunded
                 return await self._give_back(tx, row, charge, units, step)
@@ -192,12 +193,27 @@ class HeardFromStripe:
         """Keep what was given back since the last time: Stripe says it all in all.
 
         No more than was paid here: taxes that are Stripe's own are on no invoice of ours.
+        What people recorded of it before counts as the same money.
         """
         before = await self._collection.given_back(tx, row.invoice_id, reference=of.id)
         more = in_major(units, of.currency) - before
-        if more <= 0:
-            return "given back already"
+        if more < 0:
+            payment = Payment(amount=-more, currency=of.currency, reference=of.id)
+            step = Step(AT_STRIPE, f"a refund of {of.id} failed at Stripe")
+            await self._collection.keep_after_all(tx, row, payment, step)
+            return f"{-more} {of.currency} not given back after all"
         paid = await self._collection.paid(tx, row.invoice_id, currency=of.currency)
+        if more == 0 or (before > 0 and paid <= 0):
+            return "given back already"
+        by_hand = await self._collection.given_back_by_hand(tx, row.invoice_id)
+        if before == 0 and by_hand >= more:
+            return f"{more} {of.currency} given back, as people recorded it"
+        if before == 0 and by_hand > 0:
+            raise StepRefused(
+                f"{more} {of.currency} of {of.id} went back, of which people recorded"
+                f" {by_hand} {of.currency}: record the rest by hand, `meterline invoice"
+                f" {number_text(row.series, row.number)} --refund {more - by_hand}`"
+            )
         amount = min(more, paid) if paid > 0 else more
         payment = Payment(amount=amount, currency=of.currency, reference=of.id)
         await self._collection.refund(tx, row, payment, step)

@@ -16,7 +16,7 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.stripe_calls import CallRow, NewCall
 from meterline_sidecar.store.stripe_calls import Step as CallStep
-from meterline_sidecar.stripe.invoice_check import INVOICE, LINE
+from meterline_sidecar.stripe.invoice_lines import INVOICE, LINE
 
 ITEMS_MAX: Final = 250
 """Of one invoice at Stripe. Source: stripe-python 16.1.0, Invoice, read 2026-11-26."""

@@ -8,7 +8,8 @@ Does not own: usage (`usage/`), prices and invoices of ours (`billing/`), SQL (`
 which of its parts there are (`daemon/assemble_stripe.py`).
 
 One final invoice: `billing` plans its calls; `invoicing` commits each as `sending`, then
-makes it, and looks for what is in doubt; `invoice_check` compares line by line.
+makes it, and looks for what is in doubt; `invoice_check` compares line by line, as
+`invoice_lines` says, and with what was `given_back`.
 
 One hour: `enqueue` compares its usage with the outbox and adds a row; `report` commits
 the row as `sending`, then sends it by `api`, chosen by `batching` and paced by `pacing`;

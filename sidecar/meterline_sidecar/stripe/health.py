@@ -31,6 +31,10 @@ HIDES_OWNER: Final = (
     "Stripe does not say which account this key is of, so a key of another account of the"
     " same mode would not be noticed; a key that may read the account says so"
 )
+HIDES_REFUNDS: Final = (
+    "a refund or a lost dispute whose webhook never came is not found, as this key may not"
+    " read charges, refunds, disputes and invoice payments"
+)
 
 
 class ReconciliationStatus(Struct, frozen=True, kw_only=True):
@@ -108,6 +112,9 @@ def _service_problems(stripe: StripeService) -> Iterator[Found]:
         yield found("stripe_not_sending", f"nothing is sent to Stripe: {why}")
     if stripe.api.hides_owner:
         yield found("stripe_may_not_read", HIDES_OWNER)
+    if stripe.invoice_reconciler.may_not_read is not None:
+        why = stripe.invoice_reconciler.may_not_read
+        yield found("stripe_may_not_read", f"{HIDES_REFUNDS}: {why}")
     for text in stripe.meter_problems:
         yield found("stripe_meter", text)
     ahead_s = stripe.api.clock_ahead_s

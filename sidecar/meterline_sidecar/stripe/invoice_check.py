@@ -1,7 +1,7 @@
-"""Whether an invoice at Stripe says what ours does, line by line, to the cent."""
+"""Compares invoices that were told with what Stripe has, and keeps what differs."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -11,96 +11,35 @@ from meterline_sidecar.store import facts
 from meterline_sidecar.store import stripe_calls as store
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_calls import CallRow
-from meterline_sidecar.stripe.calls import StripeCalls, part_of, read_all
+from meterline_sidecar.stripe.calls import StripeCalls
 from meterline_sidecar.stripe.comparison import InvoiceVerdict, ReconciledInvoice
+from meterline_sidecar.stripe.given_back import given_back
+from meterline_sidecar.stripe.invoice_lines import (
+    MISSED,
+    credit_differs,
+    differences,
+    lines_of,
+    state_differs,
+    total_differs,
+    wanted_of,
+)
 
-LINE: Final = "meterline_line"
-INVOICE: Final = "meterline_invoice"
-NOTE: Final = "meterline_credit_note"
 GONE: Final = 404
-ACCOUNT_STATUSES: Final = frozenset({401, 403})
+NOT_PERMITTED: Final = 403
+ACCOUNT_STATUSES: Final = frozenset({401, NOT_PERMITTED})
 """Refusals of the key: they concern all that is asked for."""
 FAILURES_IN_A_ROW_MAX: Final = 3
 """So many that cannot be asked about now mean that none can."""
 COMPARED: Final = "stripe_invoices_compared"
 """The fact that says what the last comparisons of invoices found."""
-MISSED: Final = {
-    "paid": "invoice.paid",
-    "uncollectible": "invoice.marked_uncollectible",
-}
-"""What a webhook would have said of an invoice that has such a status."""
 NOT_TAKEN_OVER: Final = "not taken over: "
 """How a difference begins that a webhook left, and no comparison can see."""
+REFUSED: Final = "refused: "
+"""How it begins what the books say of a step that they cannot take."""
 DIFFERENT_MAX: Final = 1_000  # that are kept by their number; 100 kB
 
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Wanted(NamedTuple):
-    """A line that must be there."""
-
-    ref: str
-    item_id: str | None
-    amount: int
-    description: str
-
-
-def wanted_of(rows: Sequence[CallRow]) -> list[Wanted]:
-    """Return the lines that the calls of an invoice ask for."""
-    found: list[Wanted] = []
-    for row in rows:
-        if row.step == "item":
-            params = msgspec.json.decode(row.params)
-            found.append(
-                Wanted(row.ref, row.object_id, params["amount"], params["description"])
-            )
-    return found
-
-
-def differences(
-    wanted: Sequence[Wanted], lines: Sequence[Mapping[str, Any]], currency: str
-) -> Iterator[str]:
-    """Yield in words what lines at Stripe have more, less, or otherwise."""
-    by_item = {one.item_id: one.ref for one in wanted if one.item_id is not None}
-    seen: dict[str, list[Mapping[str, Any]]] = {}
-    for line in lines:
-        ref = _ref_of(line, by_item)
-        if ref is None or ref not in {one.ref for one in wanted}:
-            yield (
-                f"there is a line of somebody else, {line.get('description')!r}, of"
-                f" {line.get('amount')}"
-            )
-        else:
-            seen.setdefault(ref, []).append(line)
-    for one in wanted:
-        found = seen.get(one.ref, [])
-        if not found:
-            yield f"{one.description!r} of {one.amount} is missing"
-        elif len(found) > 1:
-            yield f"{one.description!r} is there {len(found)} times"
-        elif (found[0]["amount"], found[0]["currency"]) != (one.amount, currency):
-            yield (
-                f"{one.description!r} is {found[0]['amount']} {found[0]['currency']} and"
-                f" should be {one.amount} {currency}"
-            )
-
-
-def _ref_of(line: Mapping[str, Any], by_item: Mapping[str, str]) -> str | None:
-    metadata = part_of(line, "metadata")
-    if LINE in metadata:
-        return str(metadata[LINE])
-    details = part_of(part_of(line, "parent"), "invoice_item_details")
-    return by_item.get(str(details.get("invoice_item")))
-
-
-async def lines_of(stripe: StripeCalls, stripe_id: str) -> list[dict[str, Any]]:
-    """Return every line of an invoice at Stripe.
-
-    Raises:
-        StripeRefused, RetryLater: as ``read_all``.
-    """
-    return await read_all(stripe, f"/v1/invoices/{stripe_id}/lines")
 
 
 class ComparedInvoices(msgspec.Struct, frozen=True):
@@ -150,8 +89,8 @@ class Books(Protocol):
 class InvoiceReconciler:
     """Compares invoices that were told with what Stripe has.
 
-    What a webhook would have said, and did not, is taken over where it changes no
-    amount: that an invoice was paid, or given up.
+    What a webhook would have said, and did not, is taken over where it changes no line:
+    that an invoice was paid, or given up, and what was given back.
     """
 
     def __init__(
@@ -162,6 +101,8 @@ class InvoiceReconciler:
         self._clock = clock
         self.books: Books | None = None
         """Says how invoices stand here, once there is somebody who does."""
+        self.may_not_read: str | None = None
+        """Why the last comparison could not ask what was given back; ``None``: it could."""
 
     async def run(self, *, start_ms: int, end_ms: int) -> list[ReconciledInvoice]:
         """Compare every invoice of a period that ends in a span.
@@ -209,6 +150,7 @@ class InvoiceReconciler:
         by_invoice: dict[int, list[CallRow]] = {}
         for row in rows:
             by_invoice.setdefault(row.invoice_id, []).append(row)
+        self.may_not_read = None
         found: list[ReconciledInvoice] = []
         compared: dict[int, ReconciledInvoice] = {}
         n_failed = 0
@@ -280,8 +222,10 @@ class InvoiceReconciler:
         differ += tuple(total_differs(wanted, found, params))
         if not (is_waiting or is_held):
             state = await self._caught_up(first, found)
-            differ += tuple(_state_differs(rows, found.get("status"), state))
-            differ += tuple(_credit_differs(rows, found))
+            differ += tuple(state_differs(rows, found.get("status"), state))
+            if found.get("status") == "paid":
+                differ += tuple(await self._given_back(str(first.object_id)))
+            differ += tuple(credit_differs(rows, found))
         verdict: InvoiceVerdict = "different" if differ else "equal"
         return msgspec.structs.replace(
             answer,
@@ -305,6 +249,24 @@ class InvoiceReconciler:
             await self.books.heard(tx, what, stripe_id, found)
             return await self.books.standing(tx, first.invoice_id, stripe_id)
 
+    async def _given_back(self, stripe_id: str) -> list[str]:
+        """Take over what was given back; return in words what cannot be."""
+        differ: list[str] = []
+        if self.books is None or self.may_not_read is not None:
+            return differ
+        try:
+            async for what, about in given_back(self._stripe, stripe_id):
+                async with self._database.transaction() as tx:
+                    said = await self.books.heard(tx, what, stripe_id, about)
+                if said.startswith(REFUSED):
+                    differ.append(said.removeprefix(REFUSED))
+        except StripeRefused as error:
+            if error.status != NOT_PERMITTED:
+                raise
+            # Who may not ask compares all else: a webhook tells of most.
+            self.may_not_read = str(error)
+        return differ
+
 
 def _here(rows: Sequence[CallRow], period: str) -> ReconciledInvoice:
     """Return what is known of an invoice without a question to Stripe."""
@@ -323,78 +285,3 @@ def _here(rows: Sequence[CallRow], period: str) -> ReconciledInvoice:
 
 def _refused(answer: ReconciledInvoice, error: MeterlineError) -> ReconciledInvoice:
     return msgspec.structs.replace(answer, verdict="refused", differences=(str(error),))
-
-
-def total_differs(
-    wanted: Sequence[Wanted], invoice: Mapping[str, Any], params: Mapping[str, Any]
-) -> Iterator[str]:
-    """Yield in words where an invoice comes to something else than its lines.
-
-    Args:
-        params: what was asked for of its draft; taxes that Stripe adds do not count.
-    """
-    name = "total_excluding_tax" if "automatic_tax" in params else "total"
-    theirs, ours = invoice.get(name), sum(one.amount for one in wanted)
-    if isinstance(theirs, int) and theirs != ours:
-        yield (
-            f"it comes to {theirs} {params['currency']} and should come to {ours}"
-            f" {params['currency']}: a discount, a tax or shipping was added at Stripe"
-        )
-
-
-def credited_there(invoice: Mapping[str, Any]) -> int:
-    """Return what credit notes of Stripe's come to, in its smallest units."""
-    names = ("pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
-    return sum(int(invoice.get(name) or 0) for name in names)
-
-
-def credited_here(rows: Sequence[CallRow]) -> int:
-    """Return what credit notes that Stripe may know of come to, likewise."""
-    return sum(
-        int(msgspec.json.decode(row.params)["amount"])
-        for row in rows
-        if row.step == "credit_note"
-        and (row.state == "done" or row.doubt_ms is not None)
-    )
-
-
-def _credit_differs(
-    rows: Sequence[CallRow], invoice: Mapping[str, Any]
-) -> Iterator[str]:
-    theirs, ours = credited_there(invoice), credited_here(rows)
-    if theirs > ours:
-        yield (
-            f"credit notes there come to {theirs}, and to {ours} here: void there the"
-            " one that is not here, and credit the invoice here, which tells Stripe"
-        )
-    elif theirs < ours:
-        yield (
-            f"credit notes here come to {ours}, and to {theirs} there: one was voided at"
-            " Stripe"
-        )
-
-
-def _state_differs(
-    rows: Sequence[CallRow], status: str | None, state: str
-) -> Iterator[str]:
-    """Yield in words where Stripe does not have what it was told last.
-
-    Args:
-        state: ours; it takes over what Stripe says, where it can.
-    """
-    done = [row.step for row in rows if row.state == "done"]
-    ends = {"void": "void", "uncollectible": "uncollectible", "paid": "paid"}
-    wanted = next((ends[step] for step in reversed(done) if step in ends), None)
-    if wanted == "uncollectible" and status == "paid":
-        return  # they paid after all
-    if wanted is not None and status != wanted:
-        yield f"it is {status} at Stripe, which was told that it is {wanted}"
-    elif wanted is None and status == "void" != state:
-        yield (
-            f"it is void at Stripe, and {state} here: make it void here as well, with"
-            " `meterline invoice NUMBER --void`, or invoice it there by hand"
-        )
-    elif wanted is None and status == "draft":
-        yield f"it is draft at Stripe, and {state} here"
-    elif wanted is None and status in MISSED and state in ("final", "sent"):
-        yield f"it is {status} at Stripe, and {state} here"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from meterline_sidecar.store.stripe_calls import CallRow
-from meterline_sidecar.stripe.invoice_check import INVOICE
+from meterline_sidecar.stripe.invoice_lines import INVOICE
 
 
 class Job(NamedTuple):

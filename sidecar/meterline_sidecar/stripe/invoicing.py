@@ -23,8 +23,9 @@ from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_calls import CallRow
 from meterline_sidecar.stripe.account import wrong_account
 from meterline_sidecar.stripe.calls import StripeCalls, part_of, read_all
-from meterline_sidecar.stripe.invoice_check import (
-    GONE,
+from meterline_sidecar.stripe.invoice_check import GONE
+from meterline_sidecar.stripe.invoice_job import Job
+from meterline_sidecar.stripe.invoice_lines import (
     INVOICE,
     LINE,
     NOTE,
@@ -33,7 +34,6 @@ from meterline_sidecar.stripe.invoice_check import (
     total_differs,
     wanted_of,
 )
-from meterline_sidecar.stripe.invoice_job import Job
 from meterline_sidecar.stripe.pacing import Backoff
 
 KEY_MS_MAX: Final = 23 * HOUR_MS

@@ -28,7 +28,7 @@ RECONCILE_TRIED: Final = "reconcile_tried_ms"
 SERIES_PER_RUN: Final = 150
 """Customers and meters that one run compares: two reads each, of 10,000 a month."""
 INVOICES_PER_RUN: Final = 50
-"""Invoices that one run compares, two reads each; they count among the series."""
+"""Invoices that one run compares, up to four reads each: one counts as two series."""
 ASK_EVERY_S: Final = 60.0
 """How often the meters are asked for until they are known."""
 LAG_MS: Final = 3 * HOUR_MS
@@ -161,7 +161,7 @@ class StripeService:
             end_ms=now_ms,
             invoices_max=INVOICES_PER_RUN,
         )
-        left = SERIES_PER_RUN - n_done
+        left = SERIES_PER_RUN - 2 * n_done
         n_done = await self._reconcile(before, now_ms=now_ms, series_max=left // 2)
         await self._reconcile(this, now_ms=now_ms, series_max=left - n_done)
 

@@ -15,7 +15,8 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import stripe_events
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_events import StripeEvent
-from meterline_sidecar.stripe.calls import StripeCalls
+from meterline_sidecar.stripe.calls import Method, StripeCalls
+from meterline_sidecar.stripe.given_back import DISPUTED, REFUNDED, charge_now
 from meterline_sidecar.stripe.meter_events import identifier_of
 from meterline_sidecar.stripe.pacing import Backoff
 from meterline_sidecar.stripe.webhook_shapes import (
@@ -40,15 +41,18 @@ DROP_REPORTS: Final = (
     "v1.billing.meter.no_meter_found",
 )
 
+OF_REFUNDS: Final = ("refund.failed", "refund.updated", "charge.refund.updated")
+"""Events about one refund, which may have failed days after it was made."""
 OF_INVOICES: Final = (
     "invoice.paid",
     "invoice.payment_failed",
     "invoice.voided",
     "invoice.marked_uncollectible",
-    "charge.refunded",
-    "charge.dispute.closed",
+    REFUNDED,
+    DISPUTED,
+    *OF_REFUNDS,
 )
-OF_CHARGES: Final = ("charge.refunded", "charge.dispute.closed")
+OF_CHARGES: Final = (REFUNDED, DISPUTED, *OF_REFUNDS)
 """Events about money that was given back; they name a charge, and maybe no invoice."""
 
 log = logging.getLogger(__name__)
@@ -81,6 +85,18 @@ class Asking:
         """Why nothing could be read the last time."""
         self._failures = 0
         self._ask_at_ms = 0
+
+    async def call(
+        self,
+        method: Method,
+        path: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        key: str | None = None,
+    ) -> dict[str, Any]:
+        """Return an object of Stripe's: whoever asks here only reads."""
+        assert (method, key) == ("get", None), "nothing is changed by asking"
+        return await self.read(path, params)
 
     async def read(
         self, path: str, params: Mapping[str, object] | None = None
@@ -149,6 +165,7 @@ class Webhooks:
         self._database = database
         self._reports = Asking(stripe, wall)
         self._payments = Asking(stripe, wall)
+        self._charges = Asking(stripe, wall)
         self._secrets = secrets
         self._clock = clock
         self._wall = wall
@@ -238,7 +255,8 @@ class Webhooks:
             log.warning("Stripe's event %s, %s: %s", event.id, event.type, said)
         async with self._database.transaction() as tx:
             if isinstance(stripe_id, str):
-                said = await books.heard(tx, event.type, stripe_id, about)
+                what = REFUNDED if event.type in OF_REFUNDS else event.type
+                said = await books.heard(tx, what, stripe_id, about)
             await stripe_events.finish(
                 tx, event.id, errors=0, found=0, reason=said[:REASON_CHARS_MAX]
             )
@@ -256,10 +274,29 @@ class Webhooks:
         if told.data is None:
             found = await self._payments.read(f"/v1/events/{event.id}")
             told = msgspec.convert(found, type=SnapshotEvent)
-        about = {} if told.data is None else told.data.object
-        if event.type in OF_CHARGES:
-            return about, await self._invoice_of(about), "a charge of no invoice"
-        return about, about.get("id"), "it names no invoice"
+        about: Mapping[str, Any] = {} if told.data is None else told.data.object
+        if event.type not in OF_CHARGES:
+            return about, about.get("id"), "it names no invoice"
+        stripe_id = await self._invoice_of(about)
+        if isinstance(stripe_id, str) and event.type != DISPUTED:
+            about = await self._charge_of(event.type, about)
+        return about, stripe_id, "a charge of no invoice"
+
+    async def _charge_of(
+        self, kind: str, about: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Return what was refunded of a charge by now: events come in any order.
+
+        A key that may not read it takes a charge as the event has it, and waits with a
+        refund, which says nothing of the others.
+        """
+        charge_id = about.get("charge" if kind in OF_REFUNDS else "id")
+        try:
+            return await charge_now(self._charges, str(charge_id))
+        except StripeRefused:
+            if kind in OF_REFUNDS:
+                raise
+            return about
 
     async def _invoice_of(self, charge: Mapping[str, Any]) -> object:
         """Return the invoice that a charge paid; newer charges do not name it."""
