@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.meters import Totals, merge
 from meterline_sidecar.store import day_parts, packed_days, terms, usage
-from meterline_sidecar.store.day_parts import Span, cut
+from meterline_sidecar.store.day_parts import Part, Span, cut
 from meterline_sidecar.store.edge import day_parts as keeping
 from meterline_sidecar.store.edge import packed_days as packing
 from meterline_sidecar.store.edge import rollups
@@ -169,7 +169,7 @@ async def keep(tx: Tx, day: Day, *, zone: str, cursor: int = 50) -> bool:
     days = Days([(0, zone)]).within(day.day_ms, day.day_ms + DAY_MS)
     spans = [(part.start, part.end) for part in days]
     parts = await keeping.parts_of(tx, 1, day.subject_id, spans, ADDING)
-    return await keeping.put_day(tx, 1, day, parts, cursor=cursor)
+    return await keeping.put_days(tx, 1, {day: parts}, cursor=cursor) == 1
 
 
 def theirs(case: Case) -> Iterable[tuple[Key, Totals]]:
@@ -306,12 +306,22 @@ async def test_a_day_whose_windows_changed_meanwhile_is_not_kept(
         parts = await keeping.parts_of(tx, 1, WHOLE, spans, ADDING)
         changed = Key(WHOLE, DAY + 2 * HOUR_MS, 1)
         await counting.put_totals(tx, 1, [(changed, {"calls": 9}, 51)])
-        assert not await keeping.put_day(tx, 1, day, parts, cursor=50)
+        assert not await keeping.put_days(tx, 1, {day: parts}, cursor=50)
         assert await keeping.parts_after(tx, 1, None, limit=9) == []
         # Of other subjects and days nothing is asked.
-        assert await keeping.put_day(tx, 1, day, parts, cursor=51)
-        assert await keeping.put_day(tx, 1, Day(OTHER, DAY), [], cursor=50)
-        assert await keeping.put_day(tx, 1, Day(WHOLE, DAY - DAY_MS), [], cursor=50)
+        assert await keeping.put_days(tx, 1, {day: parts}, cursor=51)
+        assert await keeping.put_days(tx, 1, {Day(OTHER, DAY): []}, cursor=50)
+        assert await keeping.put_days(tx, 1, {Day(WHOLE, DAY - DAY_MS): []}, cursor=50)
+        # Nor does one of several that changed hold up the others.
+        of_other = Part(OTHER, *spans[1], parts[0].body)
+        several = {
+            day: parts,
+            Day(OTHER, DAY): [of_other],
+            Day(WHOLE, DAY + DAY_MS): [],
+        }
+        assert await keeping.put_days(tx, 1, several, cursor=50) == 2
+        kept = await keeping.parts_after(tx, 1, None, limit=9)
+        assert kept == [*parts, of_other]
 
 
 async def test_parts_say_what_their_windows_do(database: Database) -> None:
@@ -346,7 +356,7 @@ async def test_parts_are_read_in_place_of_windows(database: Database) -> None:
     async with database.transaction() as tx:
         both = [(DAY, noon), (noon, DAY + DAY_MS)]
         parts = await keeping.parts_of(tx, 1, WHOLE, both, ADDING)
-        await keeping.put_day(tx, 1, day, parts, cursor=50)
+        await keeping.put_days(tx, 1, {day: parts}, cursor=50)
 
     async with database.reading() as tx:
         found, windows = await day_parts.read_parts(tx, 1, customer="acme", spans=spans)
@@ -373,7 +383,7 @@ async def test_days_with_usage_are_found_with_their_parts(database: Database) ->
         before = await keeping.used_days(tx, 1, WHOLE, **bounds)
         await packing.pack_day(tx, 1, day, ADDING)
         parts = await keeping.parts_of(tx, 1, WHOLE, spans, ADDING)
-        await keeping.put_day(tx, 1, day, parts, cursor=50)
+        await keeping.put_days(tx, 1, {day: parts}, cursor=50)
         after = await keeping.used_days(tx, 1, WHOLE, **bounds)
         first = await keeping.used_days(tx, 1, WHOLE, start=DAY, end=DAY + DAY_MS)
         subjects = await keeping.paid_subjects(tx, after=0, limit=9)
@@ -392,7 +402,7 @@ async def test_parts_come_page_by_page(database: Database) -> None:
         edges = [DAY + hour * HOUR_MS for hour in (0, 2, 3, 24)]
         spans = list(itertools.pairwise(edges))
         parts = await keeping.parts_of(tx, 1, WHOLE, spans, ADDING)
-        await keeping.put_day(tx, 1, day, parts, cursor=50)
+        await keeping.put_days(tx, 1, {day: parts}, cursor=50)
         first = await keeping.parts_after(tx, 1, None, limit=2)
         rest = await keeping.parts_after(tx, 1, first[-1][:2], limit=2)
         await keeping.forget(tx, 1, [Day(OTHER, DAY), Day(WHOLE, DAY + DAY_MS)])
@@ -409,7 +419,7 @@ async def test_parts_leave_with_their_generation(database: Database) -> None:
     async with database.transaction() as tx:
         span = (DAY, DAY + DAY_MS)
         parts = await keeping.parts_of(tx, 1, WHOLE, [span], ADDING)
-        await keeping.put_day(tx, 1, day, parts, cursor=50)
+        await keeping.put_days(tx, 1, {day: parts}, cursor=50)
         while await counting.drop(tx, 1, limit=100):
             pass
 

@@ -117,7 +117,9 @@ async def pack_some(sidecar: Sidecar, path: Path) -> None:
         parts = await day_parts.parts_of(
             tx, served.id, day.subject_id, spans, aggregations
         )
-        assert await day_parts.put_day(tx, served.id, day, parts, cursor=served.cursor)
+        assert await day_parts.put_days(
+            tx, served.id, {day: parts}, cursor=served.cursor
+        )
 
 
 @pytest.fixture(scope="session")

@@ -150,6 +150,34 @@ async def test_a_day_is_cut_an_hour_after_its_end_and_where_it_is_the_zones(
     assert await keep(ledger, "Europe/Berlin") == 0
 
 
+@pytest.mark.parametrize(
+    ("days", "windows", "n_written"), [(9, 999, 1), (1, 999, 2), (9, 1, 2)]
+)
+async def test_many_days_are_kept_in_one_transaction_up_to_its_limits(
+    sidecar: Sidecar,
+    monkeypatch: pytest.MonkeyPatch,
+    days: int,
+    windows: int,
+    n_written: int,
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(80, seed=4))
+    monkeypatch.setattr(day_parts, "SUBJECTS_PER_READ", 9)
+    monkeypatch.setattr(day_parts, "DAYS_PER_STEP", days)
+    monkeypatch.setattr(day_parts, "WINDOWS_PER_STEP", windows)
+    write, written = sidecar.database.write, list[object]()
+
+    async def noting(work: Work[object]) -> object:
+        written.append(work)
+        return await write(work)
+
+    monkeypatch.setattr(sidecar.database, "write", noting)
+
+    assert await keep(ledger) == 2
+    assert len(written) == n_written
+    assert await n_parts(ledger) == 4
+    assert await is_right(ledger)
+
+
 @pytest.mark.parametrize("windows", [(80, 90), (1, 3)])
 async def test_a_day_of_few_or_very_many_windows_stays_as_it_is(
     sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, windows: tuple[int, int]

@@ -103,31 +103,35 @@ async def parts_of(
     return found
 
 
-async def put_day(
-    tx: Tx, generation: int, day: Day, parts: Sequence[Part], *, cursor: int
-) -> bool:
-    """Keep parts of a day in place of those there are, unless its windows changed.
+async def put_days(
+    tx: Tx, generation: int, days: Mapping[Day, Sequence[Part]], *, cursor: int
+) -> int:
+    """Keep parts of days in place of those there are; return of how many days.
+
+    Those whose windows changed stay as they are.
 
     Args:
-        parts: as they followed from windows while events up to ``cursor`` were counted.
+        days: some; their parts as they followed from windows while events up to
+            ``cursor`` were counted.
     """
-    start, end = day.day_ms, day.day_ms + DAY_MS
-    # Whatever changes a window notes an event behind the cursor. Of these there are
-    # few: the plus keeps SQLite from looking through all windows of the day.
-    changed = await tx.fetch_one(
-        "SELECT 1 FROM usage WHERE generation = ? AND last_event_id > ?"
-        " AND +subject_id = ? AND window_ms >= ? AND window_ms < ? LIMIT 1",
-        (generation, cursor, day.subject_id, start, end),
+    starts = [day.day_ms for day in days]
+    # Whatever changes a window notes an event behind the cursor: of these there are few.
+    rows = await tx.fetch_all(
+        "SELECT subject_id, window_ms FROM usage WHERE generation = ?"
+        " AND last_event_id > ? AND window_ms >= ? AND window_ms < ?",
+        (generation, cursor, min(starts), max(starts) + DAY_MS),
     )
-    if changed is not None:
-        return False
-    await _delete(tx, generation, [day])
+    changed = {
+        Day(subject_id, window_ms // DAY_MS * DAY_MS) for subject_id, window_ms in rows
+    }
+    kept = [day for day in days if day not in changed]
+    await _delete(tx, generation, kept)
     await tx.execute_many(
         "INSERT INTO day_parts (generation, subject_id, start_ms, end_ms, body)"
         " VALUES (?, ?, ?, ?, ?)",
-        ((generation, *part) for part in parts),
+        ((generation, *part) for day in kept for part in days[day]),
     )
-    return True
+    return len(kept)
 
 
 async def forget(tx: Tx, generation: int, days: Iterable[Day]) -> None:
