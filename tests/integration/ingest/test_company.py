@@ -2,10 +2,19 @@
 
 import asyncio
 
+import pytest
+
+import meterline_sidecar.ingest.company
 from meterline_sidecar.ingest.company import COMPANY_ROWS, FEW_ROWS, FEW_S, Company
 from tests.patience import PATIENCE_S
 
 HOUR_S = 3_600.0  # whoever waits so long is not served by chance
+
+
+@pytest.fixture
+def long_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a moment last longer than any machine hesitates."""
+    monkeypatch.setattr(meterline_sidecar.ingest.company, "FEW_S", HOUR_S)
 
 
 async def is_served(company: Company) -> None:
@@ -46,9 +55,17 @@ async def test_few_wait_for_a_moment() -> None:
     await is_served(company)
     company.came(n_rows=FEW_ROWS, is_urgent=False)
 
-    waiting = await waiting_for(company)
+    await is_served(company)
 
-    await asyncio.wait_for(waiting, PATIENCE_S)
+
+@pytest.mark.usefixtures("long_moment")
+async def test_until_that_moment_is_over_they_wait() -> None:
+    company = Company(HOUR_S)
+    await is_served(company)
+    company.came(n_rows=FEW_ROWS, is_urgent=False)
+
+    waiting = await waiting_for(company)
+    waiting.cancel()
 
 
 async def test_nobody_waits_longer_than_was_said() -> None:
@@ -62,6 +79,7 @@ async def test_nobody_waits_longer_than_was_said() -> None:
     assert loop.time() - start_s >= 0.05
 
 
+@pytest.mark.usefixtures("long_moment")
 async def test_many_are_company_enough() -> None:
     company = Company(HOUR_S)
     await is_served(company)
@@ -72,6 +90,7 @@ async def test_many_are_company_enough() -> None:
     await asyncio.wait_for(waiting, PATIENCE_S)
 
 
+@pytest.mark.usefixtures("long_moment")
 async def test_what_somebody_waits_for_is_committed_at_once() -> None:
     company = Company(HOUR_S)
     await is_served(company)
@@ -84,13 +103,19 @@ async def test_what_somebody_waits_for_is_committed_at_once() -> None:
     waiting.cancel()
 
 
-async def test_where_many_come_at_once_the_last_of_them_wait_for_a_moment() -> None:
+async def test_where_many_come_at_once_the_last_of_them_wait_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Many in a second or, where a machine hesitates, in an hour.
+    monkeypatch.setattr(
+        meterline_sidecar.ingest.company, "CROWD_PER_S", COMPANY_ROWS / HOUR_S
+    )
     company = Company(HOUR_S)
     await is_served(company)
     for _ in range(2):
         company.came(n_rows=COMPANY_ROWS, is_urgent=False)
         await is_served(company)
 
-    company.came(n_rows=1, is_urgent=False)
+    company.came(n_rows=FEW_ROWS + 1, is_urgent=False)  # more than few
 
     await is_served(company)
