@@ -19,6 +19,12 @@ from tests.patience import PATIENCE_S
 N_EVENTS = 500
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the end of a thread that a busy machine lets wait for a second."""
+    monkeypatch.setattr("meterline.shipper.END_S", PATIENCE_S)
+
+
 @pytest.fixture
 def where(tmp_path: Path) -> Iterator[dict[str, Any]]:
     yield {"socket": tmp_path / "s", "spool_dir": tmp_path / "spool"}
@@ -180,7 +186,9 @@ def test_events_of_threads_that_record_meanwhile_are_all_counted(
 
 AT_EXIT = """
 import atexit
+import meterline.shipper
 from meterline import Meter
+meterline.shipper.END_S = 100
 meter = Meter(socket="/nowhere/s")
 # In this order: it runs after those of the package, which are registered before.
 import meterline.meter
@@ -198,7 +206,9 @@ def test_after_the_end_of_the_process_all_is_counted(tmp_path: Path) -> None:
 
 INTERRUPTED = """
 import faulthandler, os, sys, tempfile
+import meterline.shipper
 from meterline import Meter
+meterline.shipper.END_S = 100
 faulthandler.dump_traceback_later(100, exit=True)
 
 def interrupted(what, line):
