@@ -26,9 +26,12 @@ class Server:
     def __init__(self, port: int) -> None:
         self._port = port
         self._clients: list[Client] = []
+        self.begun = asyncio.Event()
+        """A first request has reached the app."""
         self.http: HttpServer
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.begun.set()
         if scope["method"] == "POST":
             await receive()
         body = b"x" * (64 << 20) if scope["path"] == "/large" else b"ok"
@@ -130,7 +133,10 @@ async def _is_cut_off_while_it_dribbles(client: Client) -> bool:
 async def test_an_answer_that_nobody_reads_is_given_up() -> None:
     async with serving() as server:
         client = await server.connect(GET.replace(b"/livez", b"/large"))
-        await asyncio.sleep(1)
+        async with asyncio.timeout(PATIENCE_S):
+            await server.begun.wait()
+            while server.http.server_state.connections:
+                await asyncio.sleep(0.01)
 
         read = 0
         with contextlib.suppress(ConnectionError):
