@@ -39,9 +39,9 @@ def united(before: Plan, after: Plan) -> Plan | None:
     terms: dict[str, Any] = {}
     of = f"{before.name}{BETWEEN}{after.name}"
     for field in _TERMS:
-        terms[field] = both = _both(before, after, field, of)
-        if _differ(before, after, [field]) and _mixes(both):
+        if _mixes(getattr(before, field), getattr(after, field)):
             return None
+        terms[field] = both = _both(before, after, field, of)
         if any(
             _seen(getattr(plan, field), place, of) != _seen(both, place, of)
             for plan in (before, after)
@@ -82,16 +82,13 @@ def _both(before: Plan, after: Plan, field: str, of: str) -> tuple[_Term, ...]:
 def _known_by(terms: Iterable[_Term], of: str) -> Iterator[tuple[Hashable, _Term]]:
     """Yield terms, each with what one in another plan has, too, if it is the same.
 
-    What is given once, or in some periods, is known by its name; else by what it says.
+    It is known by what it says, and by how many of its plan say so before it.
     """
     alike: Counter[_Term] = Counter()
     for term in terms:
-        if _is_used_up(term):
-            yield term.name, term
-        else:
-            said = _bare(term, of)
-            yield (said, alike[said]), term
-            alike[said] += 1
+        said = _bare(term, of)
+        yield (said, alike[said]), term
+        alike[said] += 1
 
 
 def _is_used_up(term: _Term) -> bool:
@@ -106,10 +103,17 @@ def _bare(term: _Term, of: str) -> _Term:
     return replace(term, name=name, on=())
 
 
-def _mixes(terms: Sequence[_Term]) -> bool:
-    """Say whether what was used of a term could be taken for what was of another one."""
-    names = Counter(term.name for term in terms)
-    return any(_is_used_up(term) and names[term.name] > 1 for term in terms)
+def _mixes(before: Sequence[_Term], after: Sequence[_Term]) -> bool:
+    """Say whether what was used of a term could be taken for what was of another one.
+
+    It is known by its name, and by how many of that name its plan has before it.
+    """
+    return any(
+        (one := [replace(term, on=()) for term in before if term.name == name])
+        and (other := [replace(term, on=()) for term in after if term.name == name])
+        and one != other
+        for name in {term.name for term in (*before, *after) if _is_used_up(term)}
+    )
 
 
 def _seen(terms: Iterable[_Term], place: str, of: str) -> list[_Term]:

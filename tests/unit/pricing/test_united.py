@@ -102,3 +102,54 @@ def test_what_is_used_up_by_one_name_is_charged_on_each_side(other: Coupon) -> N
     ]
 
     assert calls(month(*halves)) == [0, 0]
+
+
+@pytest.mark.parametrize("field", ["coupons", "discounts"])
+@pytest.mark.parametrize("first", ["amount", "percent"])
+def test_an_addon_may_have_two_terms_that_nobody_named(field: str, first: str) -> None:
+    second = "percent" if first == "amount" else "amount"
+    term = Coupon if field == "coupons" else Discount
+    seats = Plan(
+        name="seats",
+        currency="usd",
+        prices=(RateCard(name="seats", price=Flat(200)),),
+        **{field: tuple(term(**{kind: 10}) for kind in (first, second))},
+    )
+
+    drawn = month([addon(None)], [addon(None), seats])
+
+    # 100 for half a month, and of 120 calls 100 are free, as without it. Of discounts the
+    # amount comes first in any case.
+    off = 20 if (field, first) == ("coupons", "percent") else 19
+    assert calls(drawn) == [20]
+    assert drawn.total == 20 + 100 - off
+
+
+LIMITED = st.one_of(
+    st.builds(Coupon, percent=st.integers(1, 99)),
+    st.builds(Coupon, amount=st.integers(1, 99), periods=st.sampled_from([None, 2])),
+)
+
+
+@given(st.lists(LIMITED, max_size=3), st.lists(LIMITED, max_size=3))
+def test_coupons_that_nobody_named_are_those_of_their_plans(
+    one: list[Coupon], other: list[Coupon]
+) -> None:
+    """Two plans that share nothing come to what each does, whoever is there when."""
+    plans = [
+        Plan(
+            name=name,
+            currency="usd",
+            prices=(RateCard(name=f"{name} fee", price=Flat(100)),),
+            coupons=tuple(replace(one, name=f"{name} coupon") for one in coupons),
+        )
+        for name, coupons in (("a", one), ("b", other))
+    ]
+    nothing = Plan(name="nothing", currency="usd")
+
+    together = month([plans[0]], plans).total
+
+    assert together == sum(
+        month(*halves).total
+        for halves in (([plans[0]], [plans[0]]), ([nothing], [plans[1]]))
+    )
