@@ -118,6 +118,8 @@ class Time(click.ParamType[str]):
         return text
 
 
+AFTER: Final = click.IntRange(min=0)
+"""What comes after an id, and after 0 all there is."""
 DAY: Final = Day()
 ID: Final = Id()
 TIME: Final = Time()
@@ -180,6 +182,18 @@ PERIOD: Final = period_option(
     "A billing period: a month such as 2026-11, the first day of another one, such as"
     " 2026-11-23, or `last`; by default the current one."
 )
+
+
+def limit_option(what: str, *, default: int = 100) -> Callable[[F], F]:
+    """Return the option that says how much of one page of an answer is shown."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1, 1_000),
+        metavar="NUMBER",
+        default=default,
+        show_default=True,
+        help=f"Show at most this many {what}.",
+    )
 
 
 def clock_option(help_text: str) -> Callable[[F], F]:

@@ -7,6 +7,7 @@ fields of a form are all told so.
 """
 
 import json
+import re
 import types
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -32,6 +33,8 @@ FIELD_CHARS_MAX: Final = 100
 SHOWN_CHARS_MAX: Final = 50
 INTEGER_SHOWN_MAX: Final = 10**12
 """A bound above it is what a column can hold, and no help to anybody who is below it."""
+WIDE: Final = re.compile("-?[0-9]{13,}")
+"""A number from there on, as a parameter has it."""
 SPELLED: Final = {
     r"^[\w.:-]+\Z": "letters, digits and _ . : -",
     r"^[\w.:@-]+$": "letters, digits and _ . : @ -",
@@ -162,7 +165,9 @@ def _too_long(given: Mapping[str, Any] | Sequence[Any], kind: Any) -> str:
 
 def _asked(kind: Any, given: Any) -> str:
     """Return what something of a kind is, in words."""
-    is_wide = isinstance(given, int) and abs(given) > INTEGER_SHOWN_MAX
+    is_wide = (isinstance(given, int) and abs(given) > INTEGER_SHOWN_MAX) or (
+        isinstance(given, str) and WIDE.fullmatch(given) is not None
+    )
     return _either([_worded(one, is_wide=is_wide) for one in _kinds(kind)])
 
 

@@ -55,6 +55,11 @@ def test_what_is_no_day_is_told_with_one_that_is(
     assert f"no day is called `{day}`; write one such as 2026-11-23" in told
 
 
+@pytest.mark.parametrize("command", ["audit", "events", "held list", "outbox list"])
+def test_nothing_comes_after_less_than_0(command: str) -> None:
+    assert "-1 is not in the range x>=0" in refusal(*command.split(), "--after", "-1")
+
+
 @pytest.mark.parametrize("command", ["quote", "what-if"])
 def test_the_day_of_a_version_is_read_likewise(command: str) -> None:
     done = CliRunner().invoke(cli, [command, "--at", "2026-02-30"])

@@ -16,6 +16,7 @@ from meterline_sidecar.web.answers.imports import NewImport
 from meterline_sidecar.web.api.all import OPERATIONS
 from meterline_sidecar.web.api.corrections import NewCorrection
 from meterline_sidecar.web.api.external_shapes import CloudEvent, PlainEvent
+from meterline_sidecar.web.api.held import HeldQuery
 from meterline_sidecar.web.api.usage import UsageQuery
 from meterline_sidecar.web.app import DESCRIBED
 from meterline_sidecar.web.misfits import SPELLED, misfit
@@ -132,6 +133,14 @@ def test_a_parameter_is_a_text_and_may_be_a_number_all_the_same() -> None:
     why = misfit(sent, UsageQuery, strict=False)
 
     assert why.told("") == "`customer` has at most 100 characters, not 101"
+
+
+def test_a_parameter_that_is_too_large_is_told_how_large_it_may_be() -> None:
+    why = misfit({"after": "9" * 20}, HeldQuery, strict=False)
+
+    assert why.told("") == (
+        f"`after` must be a whole number from 0 to {2**63 - 1}, not '{'9' * 20}'"
+    )
 
 
 def test_what_is_given_twice_is_found_wherever_it_stands() -> None:

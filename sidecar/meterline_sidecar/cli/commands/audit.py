@@ -7,7 +7,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.names import check_customer
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import AFTER, daemon_options, limit_option
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.audit import AuditPage
@@ -22,17 +22,10 @@ WHAT_CHARS: Final = 100  # a customer may have very many subjects: --json has th
     help="Only what was decided about this customer: terms, invoices, credit notes,"
     " payments and credits.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 1_000),
-    metavar="NUMBER",
-    default=50,
-    show_default=True,
-    help="Show at most this many.",
-)
+@limit_option("entries", default=50)
 @click.option(
     "--after",
-    type=int,
+    type=AFTER,
     metavar="LINK",
     help="Continue after this link, with older entries.",
 )

@@ -8,7 +8,12 @@ from typing import Final
 import click
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.options import daemon_options, event_filters, span_options
+from meterline_sidecar.cli.options import (
+    AFTER,
+    daemon_options,
+    event_filters,
+    span_options,
+)
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import DAY_MS, format_time_ms
@@ -34,7 +39,7 @@ PAGE_EVENTS: Final = 1_000
 )
 @click.option(
     "--after",
-    type=click.IntRange(min=0),
+    type=AFTER,
     metavar="ID",
     default=0,
     help="Continue after this id: `next_after` of --json.",

@@ -10,7 +10,14 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.names import check_customer
-from meterline_sidecar.cli.options import ID, daemon_options, is_given, reason_option
+from meterline_sidecar.cli.options import (
+    AFTER,
+    ID,
+    daemon_options,
+    is_given,
+    limit_option,
+    reason_option,
+)
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
@@ -70,16 +77,9 @@ def _decision(command: F) -> F:
     type=click.Choice(STATES),
     help="Only in this state.",
 )
+@limit_option("events")
 @click.option(
-    "--limit",
-    type=click.IntRange(1, 1_000),
-    metavar="NUMBER",
-    default=100,
-    show_default=True,
-    help="Show at most this many events.",
-)
-@click.option(
-    "--after", type=int, metavar="ID", default=0, help="Only events after this one."
+    "--after", type=AFTER, metavar="ID", default=0, help="Only events after this one."
 )
 @daemon_options
 def list_held(

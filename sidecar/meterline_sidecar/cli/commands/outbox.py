@@ -7,7 +7,13 @@ import msgspec
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.names import names_of
-from meterline_sidecar.cli.options import ID, daemon_options, reason_option
+from meterline_sidecar.cli.options import (
+    AFTER,
+    ID,
+    daemon_options,
+    limit_option,
+    reason_option,
+)
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.papers import document_path
 from meterline_sidecar.cli.table import Table, show
@@ -40,16 +46,9 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--state", type=click.Choice(STATES), help="Only rows in this state.")
+@limit_option("rows")
 @click.option(
-    "--limit",
-    type=click.IntRange(1, 1_000),
-    metavar="NUMBER",
-    default=100,
-    show_default=True,
-    help="Show at most this many rows.",
-)
-@click.option(
-    "--after", type=int, metavar="ROW", default=0, help="Only rows after this one."
+    "--after", type=AFTER, metavar="ROW", default=0, help="Only rows after this one."
 )
 @daemon_options
 def list_rows(
