@@ -205,7 +205,7 @@ async def test_what_only_stripe_credited_is_not_kept_as_paid(till: Till) -> None
     (compared,) = (await till.reconcile())["invoices"]
     assert compared["verdict"] == "different"
     (text,) = await differs(till)
-    assert "credit notes there come to 50, and to 0 here: void there the one" in text
+    assert "credit notes there come to 50, and to 0 here: take over those" in text
     till.at_stripe.take_back(note)
     await take(till.desk, "INV-0001", "credit", amount="0.50")
     await till.tell()

@@ -6,9 +6,9 @@ Their calls are of `stripe_plan`; making them is `stripe/invoicing.py`, and what
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,7 +19,8 @@ from meterline_sidecar.billing.collection import (
     Collection,
     Step,
 )
-from meterline_sidecar.billing.documents import document_of, number_text
+from meterline_sidecar.billing.credited_there import net_of, only_there, reason_of
+from meterline_sidecar.billing.documents import Issuer, document_of, number_text
 from meterline_sidecar.billing.heard import invoice_row
 from meterline_sidecar.billing.statement import final_of
 from meterline_sidecar.billing.stripe_plan import (
@@ -27,10 +28,11 @@ from meterline_sidecar.billing.stripe_plan import (
     NotTold,
     PlannedCalls,
     follow,
+    in_major,
     minor,
 )
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.config.shape import Config
+from meterline_sidecar.config.shape import Config, Customer
 from meterline_sidecar.store import documents, facts, invoice_states
 from meterline_sidecar.store import stripe_calls as store
 from meterline_sidecar.store.documents import DocumentRow
@@ -219,6 +221,48 @@ class AtStripe:
                     await self._plan_change(tx, invoice_id)
             else:
                 await store.release_calls(tx, invoice_id)
+
+    async def take_over(
+        self,
+        invoice: DocumentRow,
+        notes: Sequence[Mapping[str, Any]],
+        *,
+        issuer: Issuer,
+        buyer: Customer,
+        author: str,
+        now_ms: int,
+    ) -> None:
+        """Make here the credit notes that somebody made at Stripe, which is told of none.
+
+        Args:
+            notes: all that Stripe has of the invoice.
+
+        Raises:
+            NotTold: there is none, or it is not clear which.
+            CreditRefused: more was credited there than is left of the invoice.
+        """
+        async with self._database.transaction() as tx:  # sealed
+            calls = await store.calls_of(tx, [invoice.invoice_id])
+            for note in only_there(calls, notes):
+                reason = reason_of(note)
+                made = await issuer.credit_note(
+                    tx,
+                    invoice,
+                    in_major(net_of(note, calls[0]), invoice.currency),
+                    buyer=buyer,
+                    reason=reason,
+                    author=author,
+                    now_ms=now_ms,
+                )
+                number = number_text(made.series, made.number)
+                step = Step(author, f"{number} credits it: {reason}")
+                await self._collection.settle(tx, invoice, step)
+                params = {"amount": note["amount"], "memo": reason}
+                wall_ms = self._wall.now_ms()
+                call = follow(calls[0], "credit_note", params, wall_ms, ref=number)
+                await store.add_calls(tx, [call])
+                (*_, row) = await store.calls_of(tx, [invoice.invoice_id])
+                await store.finish_call(tx, row.id, object_id=str(note["id"]))
 
     async def told(self, tx: Tx, invoice_id: int, stripe_id: str) -> None:
         """Note that Stripe has an invoice, final, and collects it."""

@@ -221,8 +221,8 @@ MONEY: Final[Mapping[Code, Problem]] = {
         title="An invoice at Stripe differs from the final invoice here",
         means="a line is missing, is there twice, or has another amount; or the"
         " invoice at Stripe is not in the state it should be in",
-        action="fix it at Stripe, then run `meterline reconcile` for the month in"
-        " which its period ended",
+        action="do what the text says, or fix it at Stripe; then run `meterline reconcile`"
+        " for the month in which its period ended",
     ),
     "stripe_copy": Problem(
         severity="warning",

@@ -84,6 +84,15 @@ async def lines_of(stripe: StripeCalls, stripe_id: str) -> list[dict[str, Any]]:
     return await read_all(stripe, f"/v1/invoices/{stripe_id}/lines")
 
 
+async def credit_notes_of(stripe: StripeCalls, stripe_id: str) -> list[dict[str, Any]]:
+    """Return every credit note of an invoice at Stripe, void ones among them.
+
+    Raises:
+        StripeRefused, RetryLater: as ``read_all``.
+    """
+    return await read_all(stripe, "/v1/credit_notes", {"invoice": stripe_id})
+
+
 def total_differs(
     wanted: Sequence[Wanted], invoice: Mapping[str, Any], params: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -124,13 +133,14 @@ def credit_differs(
     theirs, ours = credited_there(invoice), credited_here(rows)
     if theirs > ours:
         yield (
-            f"credit notes there come to {theirs}, and to {ours} here: void there the"
-            " one that is not here, and credit the invoice here, which tells Stripe"
+            f"credit notes there come to {theirs}, and to {ours} here: take over those"
+            " that were made there, with `meterline outbox invoice NUMBER"
+            " --take-credit-notes`"
         )
     elif theirs < ours:
         yield (
             f"credit notes here come to {ours}, and to {theirs} there: one was voided at"
-            " Stripe"
+            f" Stripe; credit {ours - theirs} there again"
         )
 
 

@@ -29,6 +29,7 @@ from meterline_sidecar.stripe.invoice_lines import (
     INVOICE,
     LINE,
     NOTE,
+    credit_notes_of,
     differences,
     lines_of,
     total_differs,
@@ -257,8 +258,7 @@ class Invoicer:
                 found = await read_all(self._stripe, "/v1/invoiceitems", query)
             case _:
                 name, value = NOTE, job.row.ref
-                query = {"invoice": job.stripe_id}
-                found = await read_all(self._stripe, "/v1/credit_notes", query)
+                found = await credit_notes_of(self._stripe, job.stripe_id)
         ids = [
             str(one["id"])
             for one in found

@@ -318,11 +318,17 @@ def test_what_stripe_and_the_desk_know_of_invoices_is_printed(
 ) -> None:
     told = sidecar.meterline("outbox", "invoice", "INV-0001")
     retried = sidecar.meterline("outbox", "invoice", "INV-0001", "--retry")
+    taken = sidecar.meterline("outbox", "invoice", "INV-0001", "--take-credit-notes")
+    both = sidecar.meterline(
+        *("outbox", "invoice", "INV-0001", "--retry", "--take-credit-notes")
+    )
     months = sidecar.meterline("close", "--list", "paid")
     as_json = json.loads(sidecar.meterline("close", "--list", "paid", "--json").stdout)
 
     assert "INV-0001 is not collected through Stripe" in told.stdout
     assert (retried.returncode, "nothing of this" in retried.stderr) == (1, True)
+    assert (taken.returncode, "is not at Stripe" in taken.stderr) == (1, True)
+    assert (both.returncode, "are two steps" in both.stderr) == (2, True)
     assert "2026-10" in months.stdout
     assert as_json["months"][0]["period"] == "2026-10"
 

@@ -249,6 +249,7 @@ async def _decided(asked: Asked) -> None:
     await send("/v1/invoices/{number}/uncollectible", json=REASON)
     await send("/v1/invoices/{number}/void", names={"number": "INV-0002"}, json=REASON)
     await send("/v1/invoices/{number}/stripe/retry")
+    await send("/v1/invoices/{number}/stripe/credit-notes")
     await send("/v1/meters/{meter}/recount", params={"since": "2026-12-01"})
     await send("/v1/meters/{meter}/recount/discard")
     await send("/v1/edges/{edge}/adopt", params=REASON)

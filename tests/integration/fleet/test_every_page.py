@@ -17,6 +17,7 @@ REFUSED: Final = {
     ("POST", "/v1/archive/restore"): "events stay here",
     ("POST", "/v1/archive/run"): "events stay here",
     ("POST", "/v1/invoices/{number}/stripe/retry"): "nothing is told to Stripe",
+    ("POST", "/v1/invoices/{number}/stripe/credit-notes"): "nothing is told to Stripe",
 }
 """What is refused in any case, and why."""
 

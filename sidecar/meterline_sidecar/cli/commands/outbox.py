@@ -119,18 +119,31 @@ def drop(
 @click.option(
     "--retry", is_flag=True, help="Retry calls of this invoice that are held."
 )
+@click.option(
+    "--take-credit-notes",
+    is_flag=True,
+    help="Credit the invoice here by the credit notes that exist only at Stripe.",
+)
 @daemon_options
 def invoice(
-    config_path: Path | None, url: str | None, is_json: bool, number: str, retry: bool
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    number: str,
+    retry: bool,
+    take_credit_notes: bool,
 ) -> None:
     """Show what Stripe is told of a final invoice, call by call."""
+    if retry and take_credit_notes:
+        raise click.UsageError("--retry and --take-credit-notes are two steps")
     path = document_path(number, "/stripe")
     with Client.find(url, config_path) as client:
-        answer = (
-            client.post(f"{path}/retry", InvoiceCalls)
-            if retry
-            else client.get(path, InvoiceCalls)
-        )
+        if retry:
+            answer = client.post(f"{path}/retry", InvoiceCalls)
+        elif take_credit_notes:
+            answer = client.post(f"{path}/credit-notes", InvoiceCalls)
+        else:
+            answer = client.get(path, InvoiceCalls)
     if is_json:
         show_json(answer)
         return
