@@ -99,7 +99,10 @@ class Link:
     def __init__(self, path: AnyPath, source: Source) -> None:
         self._source = source
         self._socket = system.connect(path)
-        self._to_send = memoryview(encode_frame(source.hello))
+        hello = source.hello
+        self.spool = hello.spool
+        """Where it was said that events wait."""
+        self._to_send = memoryview(encode_frame(hello))
         self._received = bytearray()
         self._in_flight = 0
         self._in_flight_max = 0

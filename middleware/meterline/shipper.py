@@ -281,6 +281,9 @@ class Shipper:
         """
         self._has_tried_last = is_last
         link = self._link
+        if link is not None and link.spool != self.spool.kind and not is_last:
+            self._hang_up()  # only who says hello says where events wait
+            link = None
         if link is None:
             if time.monotonic() < self._retry_at_s and not is_last:
                 return False
@@ -317,9 +320,7 @@ class Shipper:
     def _go_away(self, problem: str) -> None:
         if not self._is_away:
             self._is_away = True
-            log.warning(
-                "meterline: the sidecar is away, events wait in the spool: %s", problem
-            )
+            log.warning("meterline: the sidecar is away, events wait: %s", problem)
         self._back_off()
 
     def _back_off(self) -> None:

@@ -48,7 +48,9 @@ The life of an event
        far it got; ``Reader.resume`` goes on behind that.
     5. ``Reader.ack`` forgets everything up to a number that is on the sidecar's disk
        and deletes each segment of which nothing is left.
-    6. At the end of a worker that has shipped everything the directory is deleted.
+    6. What waits in memory only is brought to files as soon as that can be done:
+       ``Spool.maintain`` tries it every ten seconds.
+    7. At the end of a worker that has shipped everything the directory is deleted.
        Otherwise it stays. Once the process is gone so is its flock: the next worker,
        or the sidecar, takes it as a ``DeadSpool``, notes its ledger in it unless
        another one is noted, which it then leaves it to, checks every CRC, sends what

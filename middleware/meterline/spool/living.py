@@ -7,7 +7,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from math import inf
 from typing import Final
 
@@ -15,22 +15,34 @@ import msgspec
 
 from meterline import system
 from meterline.complaints import troubles, words
+from meterline.logs import Log
 from meterline.spool.modes import make_directory, make_spool_dir
 from meterline.spool.producer_file import FILE_BYTES
 from meterline.spool.reader import Reader
 from meterline.spool.room import SPOOLS_FULL_MAX, Room
 from meterline.spool.segment import FIRST_BYTES, remove_directory
-from meterline.spool.writer import BYTES_MIN, Writer, in_memory
+from meterline.spool.writer import (
+    BYTES_MIN,
+    IN_FILE,
+    TOGETHER_FULL,
+    Writer,
+    in_memory,
+)
 from meterline.system import AnyPath
 from meterline.wire import VERSION, Hello
 
 NEW_SUFFIX: Final = ".new"
+SETTLE_EVERY_S: Final = 10.0
+"""How often to look whether what waits in memory only can go to files."""
+
+log = Log(__name__)
 
 
 class Spool:
     """The events of one living producer, from the record to the ack."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, spool_dir: AnyPath, writer: Writer) -> None:
+        self._spool_dir = spool_dir
         self.writer = writer
         """For any thread: records events."""
         self.reader = Reader(writer)
@@ -39,6 +51,7 @@ class Spool:
         self._synced_ordinal = 0
         self.sync_at_s = inf
         """When the next sync is due, by the monotonic clock."""
+        self._settle_at_s = time.monotonic() + SETTLE_EVERY_S
 
     @classmethod
     def open(
@@ -69,7 +82,8 @@ class Spool:
         )
         room = Room(spool_dir, bytes_max=SPOOLS_FULL_MAX * max(bytes_max, BYTES_MIN))
         try:
-            return cls(_writer_in(spool_dir, hello, bytes_max=bytes_max, room=room))
+            writer = _writer_in(spool_dir, hello, bytes_max=bytes_max, room=room)
+            return cls(spool_dir, writer)
         except RecursionError:
             raise  # it is the caller's stack that is full
         except Exception as error:  # noqa: BLE001 - edge: whatever this system cannot do
@@ -79,7 +93,8 @@ class Spool:
                 f" {reason} (METERLINE_SPOOL_DIR, or spool_dir, names another place)"
             )
             hello = msgspec.structs.replace(hello, spool=in_memory(reason))
-            return cls(Writer(hello, directory=None, bytes_max=bytes_max, room=room))
+            writer = Writer(hello, directory=None, bytes_max=bytes_max, room=room)
+            return cls(spool_dir, writer)
 
     @property
     def kind(self) -> str:
@@ -92,6 +107,8 @@ class Spool:
         """Do what must not happen in a request: make room, number, sync."""
         self.writer.prepare()
         self.reader.scan()
+        if self.kind != IN_FILE and time.monotonic() >= self._settle_at_s:
+            self._settle()
         if sync_interval_s is None:
             return
         now_s = time.monotonic()
@@ -99,6 +116,27 @@ class Spool:
             self._synced_s = now_s
             self._sync()
         self.sync_at_s = self._synced_s + sync_interval_s
+
+    def _settle(self) -> None:
+        """Bring to files what waits in memory only, if that can be done by now."""
+        self._settle_at_s = time.monotonic() + SETTLE_EVERY_S
+        writer = self.writer
+        try:
+            if writer.directory is None or not os.path.isdir(writer.directory):
+                producer = writer.hello.producer
+                with _unseen_directory(self._spool_dir, producer) as hidden:
+                    writer.settle_in(hidden, os.path.join(self._spool_dir, producer))
+            is_settled = writer.settle()
+        except Exception as error:  # noqa: BLE001 - edge: whatever this system cannot do
+            reason = in_memory(words(error))
+            if reason != self.kind:
+                troubles.add(f"events still wait in memory only: {words(error)}")
+                writer.hello = msgspec.structs.replace(writer.hello, spool=reason)
+            return
+        self.reader.park()
+        self._synced_ordinal = 0  # none of them was forced
+        if is_settled:
+            log.info("meterline: events wait in files again: %s", writer.directory)
 
     def _sync(self) -> None:
         """Force to the disk what was recorded since the last time."""
@@ -134,6 +172,8 @@ class Spool:
     def leave(self, *, is_synced: bool) -> None:
         """Give a closed spool back, as small as it can be, to whoever drains it."""
         self.writer.drop_spare()
+        if self.kind != IN_FILE and not self.reader.is_done:
+            self._settle()
         if is_synced:
             self._sync()
         end = self.reader.end
@@ -169,20 +209,27 @@ def _writer_in(
     Raises:
         OSError: the directory, or all that is in it, allows no other.
     """
-    make_spool_dir(spool_dir)
     room.look()
     if not room.has(FIRST_BYTES + FILE_BYTES):
-        raise OSError("all spools together take as much as they may")
-    hidden = os.path.join(spool_dir, hello.producer + NEW_SUFFIX)
-    try:
-        make_directory(hidden)
+        raise OSError(TOGETHER_FULL)
+    with _unseen_directory(spool_dir, hello.producer) as hidden:
         writer = Writer(hello, directory=hidden, bytes_max=bytes_max, room=room)
         # Only now others may see it: with its lock taken and its header written.
         writer.move(os.path.join(spool_dir, hello.producer))
+    return writer
+
+
+@contextlib.contextmanager
+def _unseen_directory(spool_dir: AnyPath, producer: str) -> Generator[str]:
+    """Make a producer's directory, to be renamed; what fails in it leaves nothing."""
+    make_spool_dir(spool_dir)
+    hidden = os.path.join(spool_dir, producer + NEW_SUFFIX)
+    try:
+        make_directory(hidden)
+        yield hidden
     except BaseException:
         with contextlib.suppress(OSError):
             for name in os.listdir(hidden):
                 os.unlink(os.path.join(hidden, name))
             os.rmdir(hidden)
         raise
-    return writer

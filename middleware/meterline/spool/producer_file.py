@@ -249,6 +249,21 @@ class ProducerFile:
                 os.close(descriptor)
         self._known[_LEDGER_AT] = ledger
 
+    def settle(self, made: "ProducerFile") -> None:
+        """Go on in the place of ``made``, which is new, with the numbers of this one."""
+        old_map, old_fd = self._map, self._lock_fd
+        self._map, self._lock_fd, self.path = made._map, made._lock_fd, made.path
+        self._is_forced, self._has_changed = False, True
+        written: dict[int, int] = {}
+        # Again where another thread has changed how many wait.
+        while (known := dict(self._known)) != written:
+            for at, number in known.items():
+                counter.write(self._map, at, number)
+            written = known
+        old_map.close()
+        if old_fd >= 0:
+            os.close(old_fd)
+
     def move(self, directory: str) -> None:
         """Note that the file is in ``directory`` now."""
         if self.path is not None:
@@ -292,8 +307,8 @@ class ProducerFile:
         self.close()
 
     def _write(self, at: int, number: int) -> None:
+        self._known[at] = number  # first: see settle()
         counter.write(self._map, at, number)
-        self._known[at] = number
         self._has_changed = True
 
     def _read(self, at: int) -> int:

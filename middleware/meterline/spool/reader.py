@@ -90,6 +90,18 @@ class Reader:
         i = self._writer.segments.index(segment) + 1
         return self._writer.segments[i] if i < len(self._writer.segments) else None
 
+    def park(self) -> None:
+        """Let go of what was numbered and has been brought to files meanwhile."""
+        for segment in self._writer.segments:
+            if segment is self._scanned:
+                break
+            segment.park()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that was recorded is acked."""
+        return self.counts.acked >= self.counts.recorded
+
     @property
     def end(self) -> int | None:
         """Where the last record of a closed spool ends, in its last segment."""

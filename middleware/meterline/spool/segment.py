@@ -232,6 +232,26 @@ class Segment:
             assert self.path is not None
             self.map = _open_map(self.path, self.size)
 
+    @property
+    def needs_file(self) -> bool:
+        """Whether its records are in memory only: there is no file, or not any more."""
+        has_file = self.path is not None and os.path.exists(self.path)
+        return not has_file and not self.map.closed
+
+    def settle(self, directory: str) -> None:
+        """Bring a sealed segment from memory to a new file in ``directory``.
+
+        Raises:
+            OSError: the file cannot be made, or the disk has no room for it.
+        """
+        assert self.is_sealed
+        path = os.path.join(directory, file_name(self.ordinal))
+        memory, fd = _create_map(path, self.size)
+        memory[:] = self.map[:]
+        self.close()
+        self.map, self.path, self._descriptor = memory, path, fd
+        self._forced_end = 0
+
     def sync(self) -> None:
         """Wait until what was written is on the disk. Does nothing in memory.
 

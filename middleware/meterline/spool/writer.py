@@ -34,6 +34,8 @@ from meterline.wire import RECORD_HEADER, Hello, encode_record
 
 BYTES_MIN: Final = 2 * SEGMENT_BYTES_MIN
 REASON_CHARS_MAX: Final = 200
+IN_FILE: Final = "file"
+TOGETHER_FULL: Final = "all spools together take as much as they may"
 OWED_PER_ROUND_MAX: Final = 10_000  # a tenth of a second
 
 _LOW: Final = 0xFFFFFFFF
@@ -186,8 +188,6 @@ class Writer:
                 kind = in_memory(words(error))
                 self.hello = msgspec.structs.replace(self.hello, spool=kind)
             return self._new_segment(None, ordinal)
-        if self.directory is not None and self.hello.spool != "file":
-            self.hello = msgspec.structs.replace(self.hello, spool="file")
         return segment
 
     def _new_segment(self, directory: str | None, ordinal: int) -> Segment:
@@ -239,8 +239,11 @@ class Writer:
         except (OSError, MemoryError) as error:
             troubles.add(f"there is no room for new events: {words(error)}")
             return
+        self._keep_spare(segment)
+
+    def _keep_spare(self, segment: Segment) -> None:
         with self._lock:
-            is_late = self.is_closed or ordinal < self._active.ordinal
+            is_late = self.is_closed or segment.ordinal < self._active.ordinal
             if not is_late:
                 self._spare = segment
         if is_late:
@@ -284,6 +287,65 @@ class Writer:
             with self._lock:
                 del self.segments[0]
             oldest.delete()
+
+    # --- from memory to files, in the shipping thread as well
+
+    def settle_in(self, hidden: str, directory: str) -> None:
+        """Have what comes next in ``directory``, which ``hidden`` is renamed to.
+
+        Raises:
+            OSError: that cannot be done.
+        """
+        self._room.look()
+        in_file = msgspec.structs.replace(self.hello, spool=IN_FILE)
+        made = ProducerFile.create(hidden, in_file)
+        with self._lock:
+            self.file.settle(made)
+            self.directory = hidden
+            self.move(directory)
+
+    def settle(self) -> bool:
+        """Bring to files what waits in memory only; return whether that is all.
+
+        Raises:
+            OSError: some of it must stay there.
+        """
+        assert self.directory is not None
+        if not self.is_closed:
+            self._leave_memory(self.directory)
+        with self._lock:  # what requests are about to write to cannot be moved
+            settled = self.segments if self.is_closed else self.segments[:-1]
+            settled = [segment for segment in settled if segment.needs_file]
+        for segment in settled:
+            self._check_room(segment.size)
+            segment.settle(self.directory)
+            self._room.take(segment.size)
+        with self._lock:
+            if any(segment.needs_file for segment in self.segments):
+                return False
+            self.hello = msgspec.structs.replace(self.hello, spool=IN_FILE)
+        return True
+
+    def _leave_memory(self, directory: str) -> None:
+        """Go on in a segment that has a file."""
+        if self._spare is not None and self._spare.needs_file:
+            self.drop_spare()
+        if not self._active.needs_file:
+            return
+        if self._spare is None:
+            # In a full spool as well: it has one more for that, and then no other.
+            with self._lock:
+                self._ordinal += 1
+                ordinal = self._ordinal
+            self._check_room(self._size_of(ordinal))
+            self._keep_spare(self._new_segment(directory, ordinal))
+        with self._lock:
+            if not self.is_closed and self._spare is not None:
+                self._roll()
+
+    def _check_room(self, size: int) -> None:
+        if not self._room.has(size):
+            raise OSError(TOGETHER_FULL)
 
     # --- the end
 
