@@ -20,6 +20,8 @@ from meterline_sidecar.store.edge.pack_at_once import pack_of, packable_of
 from meterline_sidecar.store.edge.packed import (
     OWN_FLAGS,
     TEXT_CHARS_MAX,
+    add_pack,
+    columns_to_merge,
     columns_to_pack,
     cut,
     end_of_run,
@@ -31,7 +33,7 @@ from meterline_sidecar.store.edge.packed import (
 )
 from meterline_sidecar.store.edge.stored import STORED, StoredEvent
 from meterline_sidecar.store.edge.usage import events_in, span_after
-from meterline_sidecar.store.pack_columns import BadPack
+from meterline_sidecar.store.pack_columns import BadPack, compact
 from meterline_sidecar.store.packs import (
     DIGITS,
     IDS_MAX,
@@ -285,6 +287,46 @@ async def test_numbers_are_read_at_once_of_runs_that_are_packed_whole_without_te
     else:
         assert plain is not None
         assert list(map(list, plain)) == list(map(list, columns))
+
+
+async def test_numbers_of_a_run_take_no_more_than_8_bytes_each(
+    file: SqliteDatabase,
+) -> None:
+    said = '{"tokens":7}'
+    rows = [
+        StoredEvent(i, 1, i, 10**12 + i, 0, 1_000 + i, 9, 200, i * 999, 0, i, 0, *of)
+        for i, of in zip(range(1, 33), [(said, None)] * 32, strict=True)
+    ]
+    turned = [list(column) for column in zip(*rows, strict=True)][1:]
+    async with file.transaction() as tx:
+        await add_events(tx, [rows[15], rows[31]])
+        first, _ = await columns_to_pack(tx, 1, 32)
+        for begin, end in ((1, 15), (17, 31)):
+            part = [column[begin - 1 : end] for column in turned]
+            _, body = pack_of(part, range(15))
+            await add_pack(tx, begin, end, events=15, body=body)
+        merged = await columns_to_merge(tx, 1, 32)
+
+    assert merged is not None
+    numbers, texts = merged
+    for one in (first, numbers):
+        assert all(memoryview(column).nbytes <= 8 * len(column) for column in one)  # type: ignore[arg-type]
+    found = zip(*numbers, *texts, strict=True)
+    assert [StoredEvent(of[0] + 1, *of[1:]) for of in found] == rows
+
+
+@pytest.mark.parametrize(
+    ("largest", "size"), [(0, 1), (255, 1), (256, 4), (2**32 - 1, 4), (2**32, 8)]
+)
+def test_numbers_are_kept_in_the_bytes_they_need(largest: int, size: int) -> None:
+    for those in ([0, largest], range(largest, largest + 1)):
+        kept = compact(those)
+        assert list(kept) == list(those)
+        assert memoryview(kept).itemsize == size
+        assert compact(kept) is kept
+    for one in (-1, 2**64):
+        with pytest.raises(OverflowError):
+            compact([largest, one])
 
 
 def test_only_what_can_be_packed_is_packed_at_once() -> None:

@@ -14,7 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
-from itertools import compress, repeat
+from itertools import compress, islice, repeat
+from operator import lt
 from typing import Final, TypeVar
 
 import msgspec
@@ -133,7 +134,7 @@ def pack(
 
 
 def _is_in_order(ids: Sequence[int]) -> bool:
-    return list(ids) == sorted(set(ids))
+    return all(map(lt, ids, islice(ids, 1, None)))
 
 
 def _text_column(texts: Sequence[str | None]) -> _Texts:

@@ -18,7 +18,7 @@ from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.store.columns import listed, pieces
 from meterline_sidecar.store.edge.by_column import columns_of_pack
 from meterline_sidecar.store.edge.stored import STORED
-from meterline_sidecar.store.pack_columns import is_one
+from meterline_sidecar.store.pack_columns import compact, is_one
 from meterline_sidecar.store.packs import DIGITS, IDS_MAX, INDENT, NAMES, TEXTS
 from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.usage import generation_beside, newest_generation
@@ -252,7 +252,8 @@ async def columns_to_pack(tx: Tx, first: int, last: int) -> Unpacked:
     )
     assert row is not None
     n_numbers = len(NAMES)
-    return [*map(_numbers, row[:n_numbers])], [*map(_texts, row[n_numbers:])]
+    numbers: list[Sequence[int]] = [compact(_numbers(one)) for one in row[:n_numbers]]
+    return numbers, [*map(_texts, row[n_numbers:])]
 
 
 async def columns_to_merge(tx: Tx, first: int, last: int) -> Unpacked | None:
@@ -279,11 +280,19 @@ async def columns_to_merge(tx: Tx, first: int, last: int) -> Unpacked | None:
         n_chars += _chars(others[-len(TEXTS) :])
         if n_chars > RUN_CHARS_MAX:
             return None
-        parts.append([[event_id - first for event_id in ids], *others])
-    columns = [[*chain.from_iterable(of)] for of in zip(*parts, strict=True)]
-    order = sorted(range(len(columns[0])), key=columns[0].__getitem__)
-    merged: list[Sequence[Any]] = [[column[i] for i in order] for column in columns]
-    return merged[: len(NAMES)], merged[len(NAMES) :]
+        parts.append([compact([event_id - first for event_id in ids]), *others])
+    columns = list(zip(*parts, strict=True))
+    ids = compact([*chain.from_iterable(columns[0])])
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return (
+        [compact(_ordered(of, order)) for of in columns[: len(NAMES)]],
+        [_ordered(of, order) for of in columns[len(NAMES) :]],
+    )
+
+
+def _ordered(parts: Sequence[Sequence[Any]], order: Sequence[int]) -> list[Any]:
+    """Return parts of a column as one, in another order."""
+    return list(map(list(chain.from_iterable(parts)).__getitem__, order))
 
 
 def _chars(texts: Sequence[Sequence[str | None]]) -> int:
