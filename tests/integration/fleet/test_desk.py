@@ -55,7 +55,9 @@ async def test_how_an_edge_stands_is_told_on_both_sides(
         assert forwarder is not None
         await edge.ship(batch(used(1), used(2), used(3)))
         await until_there(centre, 3)
-        await until(lambda: forwarder.low_ms == NOON_MS and not forwarder.behind)
+        assert centre.parts.edges is not None
+        known = centre.parts.edges.named("one")
+        await until(lambda: known.row.low_ms == NOON_MS and not known.behind)
         labels = f'edge="one",id="{forwarder.edge[:8]}"'
 
         there = await metrics(centre)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -252,12 +253,14 @@ class Told:
         self.answer: dict[str, Any] | None = {}
         """What it tells; ``None``: its connection is cut instead."""
         self.asked: list[AskEvents] = []
+        self.now_s = 0.0
 
     async def _tell(self, question: AskEvents) -> None:
         self.asked.append(question)
         if self.answer is None:
             self.at_one.life = None
             self._asking.end()
+            self.now_s += PATIENCE_S  # and nobody answers in time
         else:
             self._asking.told(EventsTold(question.number, **self.answer))
 
@@ -312,6 +315,8 @@ async def test_an_edge_is_asked_through_the_process_that_it_is_connected_to(
 
     # Its connection is cut: the process that has it next would answer.
     edge.answer = None
+    time = SimpleNamespace(monotonic=lambda: edge.now_s)
+    monkeypatch.setattr(questions, "time", time)
     with pytest.raises(
         NotTold, match=r"the centre a, which did not answer within 0\.1"
     ):
