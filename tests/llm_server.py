@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 ANSWERS = Path(__file__).parent / "llm_answers"
 PRIVATE = "PRIVATE"
 """Stands in everything that is asked and answered."""
@@ -50,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         pieces = path.read_bytes().split(b"\n\n")
         for i, piece in enumerate(pieces):
             if slow and i == len(pieces) - 3:
-                provider.go_on.wait(30)
+                provider.go_on.wait(PATIENCE_S)
             self.wfile.write(piece + (b"" if i == len(pieces) - 1 else b"\n\n"))
             self.wfile.flush()
 

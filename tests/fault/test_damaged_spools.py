@@ -16,6 +16,7 @@ from meterline.spool.segment import DATA_START, SUFFIX
 from meterline.usage_event import UsageEvent
 from meterline.wire import record_crc, split_records
 from tests.fake_sidecar import FakeSidecar
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.fault
 
@@ -217,7 +218,7 @@ def run(code: str, tmp_path: Path, *more: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     return done.stdout
 

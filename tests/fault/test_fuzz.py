@@ -38,6 +38,7 @@ from tests.fault.fuzz import (
 )
 from tests.fault.oracle import verify_ledger
 from tests.fault.sim_parts import Life
+from tests.patience import PATIENCE_S
 from tests.producer import NOON_MS, WITH_PROPERTIES, Connection, batch, event, records
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(FUZZ_S + 120)]
@@ -139,7 +140,7 @@ async def answers(
                 await loop.sock_sendall(peer, rest[:size])
                 rest = rest[size:]
             peer.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             with contextlib.suppress(ConnectionError):
                 while data := await loop.sock_recv(peer, 65_536):
                     received += data

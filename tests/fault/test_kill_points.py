@@ -11,6 +11,7 @@ from tests.fault.host import IS_SOAK, ROOT
 from tests.fault.load import Ledger
 from tests.fault.oracle import assert_law
 from tests.fault.strace import calls_by_kind, needs_strace, strace
+from tests.patience import PATIENCE_S
 
 POINTS_PER_CALL = 2  # besides the first; `make soak` takes all of about 700
 
@@ -27,7 +28,7 @@ def run_steps(folder: Path, *, inject: str = "") -> int:
         *(sys.executable, "-m", "tests.fault.steps"),
         *(str(database), str(folder / "truth")),
     ]
-    return subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode
+    return subprocess.run(command, cwd=ROOT, timeout=PATIENCE_S, check=False).returncode
 
 
 def assert_it_goes_on(folder: Path) -> None:

@@ -17,6 +17,7 @@ from meterline.spool.scan import DAMAGED, Loss, Part
 from meterline.spool.segment import DATA_START, SUFFIX, Segment
 from meterline.wire import RECORD_HEADER, record_crc, split_records
 from tests.fake_sidecar import FakeSidecar
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.fault
 
@@ -186,7 +187,7 @@ def test_a_spool_damaged_while_its_events_wait_costs_what_was_hit_and_is_counted
         n_hit = damage_files(Path(folder), damage)
         with sidecar:
             sidecar.wait_for_events(N_EVENTS)  # while it lives and does nothing
-            worker.communicate(b"\n", timeout=60)
+            worker.communicate(b"\n", timeout=PATIENCE_S)
 
     sidecar.assert_complete()
     found = [(event.quantities or {})["n"] for event in sidecar.events]

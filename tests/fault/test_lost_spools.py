@@ -17,6 +17,7 @@ from meterline.spool.scan import DAMAGED, Loss
 from tests.clock import FakeClock
 from tests.fault.host import ROOT
 from tests.fault.sim_parts import Life
+from tests.patience import PATIENCE_S
 from tests.producer import Connection, batch, event
 
 pytestmark = pytest.mark.fault
@@ -76,7 +77,7 @@ def test_a_worker_whose_spool_is_cut_is_ended_by_the_kernel_and_its_events_are_c
     worker = subprocess.run(
         [sys.executable, "-c", CUT, str(tmp_path), str(N_RECORDED)],
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     (path,) = spool_directories(tmp_path)

@@ -29,6 +29,7 @@ from tests.fault.host import IS_SOAK, Host, rounds
 from tests.fault.oracle import assert_law, verify_ledger
 from tests.fault.power import Call, Disk, put, read_calls, recording
 from tests.fault.strace import needs_strace
+from tests.patience import PATIENCE_S
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import MODULE
 
@@ -239,7 +240,7 @@ def after(folder: Path, there: dict[Path, bytes], *commands: tuple[str, ...]) ->
             env={**os.environ, "METERLINE_CONFIG": str(folder / "meterline.toml")},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

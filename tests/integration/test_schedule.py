@@ -9,6 +9,7 @@ import pytest
 from meterline_sidecar.errors import DiskFull
 from meterline_sidecar.schedule import Schedule
 from tests.clock import FakeClock
+from tests.patience import PATIENCE_S
 
 EVERY_S = 0.01
 
@@ -32,7 +33,7 @@ async def run(job: Callable[[int], None], *, times: int) -> Schedule:
     schedule = Schedule(clock=FakeClock(), on_fatal=on_fatal)
     schedule.every(EVERY_S, "count", numbered)
     schedule.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await is_over.wait()
     schedule.stop()
     return schedule

@@ -287,13 +287,13 @@ for child in range(3):
     if os.fork() == 0:
         for i in range(1000):
             meter.record("n", 10_000 * (child + 1) + i)
-        meter.close(timeout_s=10)
+        meter.close(timeout_s=100)
         os._exit(0)
 for i in range(1000, 2000):
     meter.record("n", i)
 for child in range(3):
     os.wait()
-meter.close(timeout_s=10)
+meter.close(timeout_s=100)
 """
     where = {
         "METERLINE_SOCKET": str(tmp_path / "s"),
@@ -303,7 +303,7 @@ meter.close(timeout_s=10)
         [sys.executable, "-c", code],
         env={**os.environ, **where},
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
     found = sorted((event.quantities or {})["n"] for event in sidecar.events)
@@ -328,12 +328,12 @@ if os.fork() == 0:
         each.record("n", number)
         assert each.stats.failed == 0
     for each in copies:
-        each.close(timeout_s=10)
+        each.close(timeout_s=100)
     os._exit(0)
 os.wait()
 copies[0].record("n", 5)
 for each in [meter, *copies]:
-    each.close(timeout_s=10)
+    each.close(timeout_s=100)
 """
     where = {
         "METERLINE_SOCKET": str(tmp_path / "s"),
@@ -345,7 +345,7 @@ for each in [meter, *copies]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
     found = sorted((event.quantities or {})["n"] for event in sidecar.events)

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import MODULE, SidecarProcess, meterline, until
 
@@ -116,7 +117,7 @@ def on_terminal(sidecar: SidecarProcess, **environment: str) -> str:
     except OSError:  # how Linux says that nobody has the other side open
         pass
     os.close(ours)
-    assert command.wait(60) == 0
+    assert command.wait(PATIENCE_S) == 0
     return printed.decode()
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import SidecarProcess
 
 MACOS: Final = """
@@ -58,7 +59,7 @@ import meterline, sys
 meter = meterline.Meter(socket=sys.argv[1], spool_dir=sys.argv[2])
 meter.record("n", 1, subject="acct_1")
 assert meter.stats.spool == "file", meter.stats
-assert meter.flush(timeout_s=20), meter.stats
+assert meter.flush(timeout_s=100), meter.stats
 """
 KILLED: Final = WORKER.replace("assert meter.flush", "os._exit(0)  #")
 
@@ -93,5 +94,5 @@ def record(sidecar: SidecarProcess, script: str) -> None:
     """Run a worker that finds what macOS has."""
     where = (str(sidecar.socket), str(sidecar.spool_dir))
     subprocess.run(
-        [sys.executable, "-c", MACOS + script, *where], check=True, timeout=60
+        [sys.executable, "-c", MACOS + script, *where], check=True, timeout=PATIENCE_S
     )

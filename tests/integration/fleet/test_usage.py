@@ -145,7 +145,7 @@ async def until_all_is_there(centre: Host, *edges: Host) -> None:
             there.get(producer, 0) >= seq for producer, seq in wanted
         )
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         for edge in edges:
             while not await is_there(edge):
                 await asyncio.sleep(0.01)

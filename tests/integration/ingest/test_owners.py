@@ -16,6 +16,7 @@ from meterline_sidecar.ingest.credentials import Credentials
 from meterline_sidecar.ingest.peers import Owners
 from meterline_sidecar.ingest.receiver import Receiver
 from tests.integration.conftest import Sidecar
+from tests.patience import PATIENCE_S
 from tests.producer import PRODUCER, Connection, batch, event
 
 LOCKING = (
@@ -96,6 +97,6 @@ async def test_a_hello_with_a_workers_id_takes_nothing_over(
 
     assert isinstance(refusal, Refusal)
     assert refusal.code == "duplicate_producer"
-    async with Connection(sidecar.socket) as app, asyncio.timeout(60):
+    async with Connection(sidecar.socket) as app, asyncio.timeout(PATIENCE_S):
         assert await app.hello() == 0
         assert await app.ship(batch(event())) == 1

@@ -506,7 +506,7 @@ def test_an_error_in_the_shipping_thread_is_said_once_and_delays_only(
     assert shipper is not None
     with monkeypatch.context() as patch:
         patch.setattr(shipper.spool, "maintain", fail)
-        assert again.wait(60)
+        assert again.wait(PATIENCE_S)
     fill(meter, 10, start=10)
 
     sidecar.wait_for_events(20)

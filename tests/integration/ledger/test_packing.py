@@ -54,6 +54,7 @@ from tests.integration.ledger.archiving import (
 from tests.integration.ledger.test_archive_readers import copied, count_again
 from tests.integration.ledger.test_migrations import agreed, key_of
 from tests.integration.ledger.test_verify import fill
+from tests.patience import PATIENCE_S
 from tests.producer import Connection, batch, event
 
 WANTED: Final = Search(wanted=Filter(subject="acct_1"))
@@ -569,7 +570,7 @@ async def killed_at(path: Path, kills_at: int, *, n_ids: int) -> None:
     died = subprocess.run(
         [sys.executable, "-c", PACKING, str(path), str(kills_at), str(n_ids)],
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
@@ -699,7 +700,7 @@ async def test_whoever_is_killed_while_packs_are_stored_loses_nothing_acked(
     died = subprocess.run(
         [sys.executable, "-c", STORING, str(tmp_path), "5"],
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
