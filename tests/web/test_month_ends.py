@@ -377,6 +377,22 @@ STORIES: Final = [
         """,
     ),
     Story(
+        "a change of plan is put off before it comes, brought forward, and called off",
+        METERS + customer(more="starts = 2026-11-01"),
+        plan(fee("30")) + plan(fee("60"), name="pro"),
+        """
+        at 2026-11-05T10:00Z
+        edit 'plan = "basic"' 'plan = "pro"\\nfrom = 2026-11-16'
+        edit 'from = 2026-11-16' 'from = 2026-11-26'
+        draft acme 2026-11 35.00
+        edit 'from = 2026-11-26' 'from = 2026-11-21'
+        draft acme 2026-11 40.00
+        edit 'plan = "pro"\\nfrom = 2026-11-21' 'plan = "basic"'
+        at 2026-12-02
+        close acme 2026-11 30.00
+        """,
+    ),
+    Story(
         "one plan grants a credit once, the next one in each period, by one name",
         METERS + customer(more="starts = 2026-11-01"),
         plan(each("1"), of("credit", "amount = 100"))

@@ -36,6 +36,8 @@ from meterline_sidecar.terms.from_when import (
     MONEY,
     OF_PERIODS,
     from_when,
+    had_other_periods,
+    too_soon,
     unlike_before,
 )
 from meterline_sidecar.terms.offers import Findings, OfferDiffer
@@ -50,6 +52,8 @@ from meterline_sidecar.terms.words import shown
 
 DEFAULTS: Final = asdict(AgreedCustomer(id="", source="file"))
 """What holds of a customer's fields that nobody said anything of."""
+Steps = list[tuple[int, Any]]
+"""What a field is from when on."""
 RATED: Final = (*MONEY, "subjects")
 """What is billed otherwise when it changes in a final period, on purpose."""
 ON_PURPOSE: Final = (
@@ -171,7 +175,10 @@ class Differ:
             fields.setdefault("ends", None)
             fields["is_removed"] = False
         for name, value in fields.items():
-            self._field(wanted, known, name, value, by_time, offered or {})
+            steps = self._terms.field(wanted.id, name)
+            self._field(wanted, name, value, steps, by_time, offered or {})
+        if not by_time:
+            self._put_off(wanted, by_time, offered or {})
         self._together(wanted.id, known, fields, offered or {})
         for from_ms, changes in sorted(by_time.items()):
             if "subjects" in changes:
@@ -224,13 +231,12 @@ class Differ:
     def _field(
         self,
         wanted: WantedCustomer,
-        known: AgreedCustomer,
         name: str,
         value: Any,
+        steps: Steps,
         by_time: dict[int, dict[str, Any]],
         offered: Mapping[str, Plan],
     ) -> None:
-        steps = self._terms.field(wanted.id, name)
         # What nobody said anything of, in the customer's first row or later.
         first = DEFAULTS[name]
         since_ms = steps[0][0] if steps else ALWAYS
@@ -272,6 +278,22 @@ class Differ:
         when = self._when(wanted.id, from_ms)
         self._found.told.append(f"from {when} {wanted.id}: {name} {change}{instead}")
 
+    def _put_off(
+        self,
+        wanted: WantedCustomer,
+        by_time: dict[int, dict[str, Any]],
+        offered: Mapping[str, Plan],
+    ) -> None:
+        """Let what was to come sooner come on the day that is said now."""
+        for name, value in wanted.fields.items():
+            at_ms = too_soon(self._terms, wanted, name, now_ms=self._now_ms)
+            if at_ms is None:
+                continue
+            steps = self._terms.field(wanted.id, name)[:-1]
+            before = steps[-1][1] if steps else DEFAULTS[name]
+            by_time.setdefault(at_ms, {})[name] = before
+            self._field(wanted, name, value, steps, by_time, offered)
+
     def _why_not(
         self,
         wanted: WantedCustomer,
@@ -289,7 +311,10 @@ class Differ:
         final_ms = max(self._finals.get(payer, 0) for payer in payers)
         is_late = from_ms < final_ms and (name != "subjects" or wanted.from_day)
         is_never = name in OF_PERIODS or (
-            name == "plan" and self._has_other_periods(wanted.id, value, offered)
+            name == "plan"
+            and had_other_periods(
+                self._terms, wanted.id, value, offered, now_ms=self._now_ms
+            )
         )
         if is_late and (is_never or not self._reason):
             then = self._when(wanted.id, final_ms)
@@ -316,21 +341,6 @@ class Differ:
                     f" in; it can hold from {self._when(wanted.id, period.end)} on"
                 )
         return None
-
-    def _has_other_periods(
-        self, customer_id: str, plan_name: str | None, offered: Mapping[str, Plan]
-    ) -> bool:
-        """Say whether a plan has periods of a length that the customer also had others of.
-
-        What is final keeps its periods, whatever is corrected.
-        """
-        lengths = {
-            segment.grid.period
-            for segment in CustomerCalendar.of(self._terms, customer_id).grids.segments
-        }
-        versions = self._terms.plan_versions(plan_name or "", self._now_ms).values()
-        plans = [*versions, *filter(None, [offered.get(plan_name or "")])]
-        return any({plan.period} != lengths for plan in plans)
 
     def _what(self, wanted: WantedCustomer, name: str, from_ms: int) -> str:
         when = self._when(wanted.id, from_ms)

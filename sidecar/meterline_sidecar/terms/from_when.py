@@ -20,6 +20,10 @@ DATED: Final = (*MONEY, "subjects", *OF_PERIODS)
 """What a `from` in the file dates; all else holds from now on."""
 
 
+PUT_OFF: Final = ("plan", "overrides", "subjects")
+"""What comes later, where nothing but `from` is another in the file."""
+
+
 def from_when(
     terms: Terms,
     wanted: WantedCustomer,
@@ -102,6 +106,20 @@ def _plan_from(
     )
 
 
+def too_soon(
+    terms: Terms, wanted: WantedCustomer, name: str, *, now_ms: int
+) -> int | None:
+    """Return when a change of a field is to come that is wanted only later.
+
+    ``None``: none is, or it is one of several.
+    """
+    if wanted.from_day is None or name not in PUT_OFF or name not in wanted.fields:
+        return None
+    wanted_ms = CustomerCalendar.of(terms, wanted.id).start_of(wanted.from_day)
+    coming = [at_ms for at_ms, _ in terms.field(wanted.id, name) if at_ms > now_ms]
+    return coming[0] if len(coming) == 1 and coming[0] < wanted_ms else None
+
+
 class Unlike(NamedTuple):
     """A period that a plan cannot begin in."""
 
@@ -171,6 +189,27 @@ def _has_other_periods(
     if calendar.starts is not None and at_ms <= calendar.start_of(calendar.starts):
         return False  # their first period begins with it
     return any(name is not None for _, name in terms.field(customer_id, "plan"))
+
+
+def had_other_periods(
+    terms: Terms,
+    customer_id: str,
+    plan_name: str | None,
+    offered: Mapping[str, Plan],
+    *,
+    now_ms: int,
+) -> bool:
+    """Say whether a plan has periods of a length that the customer also had others of.
+
+    What is final keeps its periods, whatever is corrected.
+    """
+    lengths = {
+        segment.grid.period
+        for segment in CustomerCalendar.of(terms, customer_id).grids.segments
+    }
+    versions = terms.plan_versions(plan_name or "", now_ms).values()
+    plans = [*versions, *filter(None, [offered.get(plan_name or "")])]
+    return any({plan.period} != lengths for plan in plans)
 
 
 def _may_differ(terms: Terms, customer_id: str, currency: str) -> bool:

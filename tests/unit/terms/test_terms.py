@@ -147,6 +147,35 @@ def test_a_date_in_the_file_says_from_when_a_plan_holds() -> None:
     assert history.diff("2026-12-05T00:00:00Z", plain, plans=BOTH).planned == ()
 
 
+def test_a_change_that_has_not_come_yet_comes_on_the_day_that_is_said_last() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=BOTH)
+    first, second = (
+        customer(plan="pro", from_day=date(2026, 12, day)) for day in (1, 11)
+    )
+    history.load("2026-11-20T15:00:00Z", first, plans=BOTH)
+
+    found = history.load("2026-11-21T15:00:00Z", second, plans=BOTH)
+
+    assert found.told == ("from 2026-12-11 acme: plan basic -> pro",)
+    december = CustomerCalendar.of(history.terms, "acme").named("2026-12")
+    assert [s.plan for s in agreed(history.terms, "acme", december)] == [BASIC, PRO]
+    assert history.diff("2026-11-22T15:00:00Z", second, plans=BOTH).planned == ()
+    # With something else to change it stays: `from` dates what is loaded with it.
+    other = customer(plan="pro", email="a@b.example", from_day=date(2026, 12, 21))
+    told = history.load("2026-11-22T15:00:00Z", other, plans=BOTH).told
+    assert [text for text in told if "plan" in text] == []
+
+
+def test_a_change_that_has_come_stays_whatever_later_day_is_said() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=BOTH)
+    history.load("2026-11-20T15:00:00Z", customer(plan="pro"), plans=BOTH)
+    later = customer(plan="pro", from_day=date(2026, 12, 1))
+
+    assert history.diff("2026-11-20T16:00:00Z", later, plans=BOTH).planned == ()
+
+
 @pytest.mark.parametrize("day", [date(2026, 11, 5), None])
 def test_a_plan_that_came_after_the_customer_can_begin_earlier(
     day: date | None,
