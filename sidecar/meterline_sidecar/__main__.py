@@ -1,14 +1,13 @@
 """Runs the command line: ``meterline``, or ``python -m meterline_sidecar``."""
 
+# Until `main` has begun, Ctrl-C is a traceback of Python's: nothing that takes long to
+# load is imported here, neither `contextlib` nor `typing`.
 import os
 import signal
 import sys
-from contextlib import suppress
-from types import FrameType
-from typing import Final, NoReturn
 
-INTERRUPTED: Final = 128 + signal.SIGINT
-TERMINATED: Final = 128 + signal.SIGTERM  # as a shell says it
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM  # as a shell says it
 
 
 def main() -> None:
@@ -40,25 +39,25 @@ def _run() -> None:
         )
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def _interrupt(_signal: int, _frame: object) -> None:
     _end_interrupted("interrupted")
 
 
-def _end_interrupted(text: str) -> NoReturn:
+def _end_interrupted(text: str) -> None:
     """End at once: what was begun is cleared away, and no thread is waited for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(
-        OSError, ValueError, AttributeError
-    ):  # a stream may be closed, or None
+    try:  # a stream may be closed, or None: `_exit` comes in any case
         # On a terminal, the line that it is in is that of ^C, or of a bar.
         begin = "\n" if sys.stderr.isatty() else ""
         print(f"{begin}meterline: {text}", file=sys.stderr, flush=True)  # noqa: T201
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stdout.flush()
-    os._exit(INTERRUPTED)
+    finally:
+        try:
+            sys.stdout.flush()
+        finally:
+            os._exit(INTERRUPTED)
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
+def _end(_signal: int, _frame: object) -> None:
     os._exit(TERMINATED)
 
 

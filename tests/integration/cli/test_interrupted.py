@@ -7,10 +7,12 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import meterline_sidecar
 from meterline_sidecar.cli import interruptible
 from meterline_sidecar.cli.interruptible import run_interruptible
 from tests.patience import PATIENCE_S
@@ -134,6 +136,23 @@ def test_a_command_that_changes_something_says_that_it_may_be_done(
 
     assert (code, stdout, stderr.count("\n")) == (130, "", 1)
     assert "may still do what it was asked: look (`meterline status`" in stderr
+
+
+def test_nothing_that_takes_long_is_loaded_before_ctrl_c_is_looked_for() -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import meterline_sidecar.__main__;"
+        " print({'typing', 'contextlib', 'click', 'asyncio'} & set(sys.modules))"
+    )
+    package = Path(meterline_sidecar.__path__[0]).parent
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, str(package)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+
+    assert done.stdout == "set()\n"
 
 
 def test_a_command_that_asks_first_says_that_nothing_was_changed() -> None:
