@@ -148,9 +148,5 @@ class Fleet:
         """Return an edge that runs."""
         return self.made_edge(name, port=port, more=more).start()
 
-    def until_forwarded(self, n_events: int) -> None:
-        """Wait until the centre has stored and counted so many events."""
-        self.centre.until_counted(n_events)
-
 
 __all__ = ["Fleet", "make_certificate", "on_server", "until"]

@@ -2,10 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
-
-Serve = Callable[[asyncio.StreamReader, Any], Awaitable[None]]
+from typing import Final
 
 SOCKET_BYTES: Final = 64 << 10  # what a wire that moves nothing takes nevertheless
 SLOW_BYTES: Final = 400  # of a slow wire so many come one at a time

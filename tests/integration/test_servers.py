@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,8 +28,6 @@ GUNICORN = [
     *("--graceful-timeout", "3"),
     "--bind",
 ]
-
-Serve = Callable[..., "Server"]
 
 
 class Server:

@@ -53,8 +53,6 @@ BUSY_ROWS: Final = 4_000
 """So many events wait for their commit only where there are very many: see ``_read``."""
 SHARE: Final = 29
 TOLD_CHARS: Final = 256  # of each thing that is missing
-DRAIN_S: Final = 5.0
-"""How long a stop waits for the centre; systemd waits for 90 s."""
 BUFFER_BYTES: Final = 256 << 10
 
 log = logging.getLogger(__name__)

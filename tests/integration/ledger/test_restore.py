@@ -15,8 +15,6 @@ from tests.integration.ingest.test_whose import left_by_a_worker
 from tests.integration.ledger.test_backup_and_doctor import said, ship
 from tests.sidecar_process import SidecarProcess, until
 
-LATER = "f" * 32
-
 
 def problems(sidecar: SidecarProcess) -> dict[str, str]:
     return {one["code"]: one["text"] for one in said(sidecar, "status")["problems"]}

@@ -99,10 +99,9 @@ class Source(NamedTuple):
     sql: str
     given: tuple[int | str | None, ...]
     """The parameters in it."""
-    has_packs: bool
 
 
-ROWS: Final = Source("events", (), has_packs=False)
+ROWS: Final = Source("events", ())
 
 
 async def events_between(
@@ -126,7 +125,7 @@ async def events_between(
         return ROWS
     those = None if subjects is None else listed(subjects)
     given = (*(first, last) * 2, those, first, last, first)
-    return Source(_from_both(tuple(columns)), given, has_packs=True)
+    return Source(_from_both(tuple(columns)), given)
 
 
 async def is_packed(tx: Tx, first: int, last: int) -> bool:

@@ -63,10 +63,6 @@ class Connection(Protocol):
         """Open a transaction."""
         ...
 
-    def is_in_transaction(self) -> bool:
-        """Say whether one is open, as far as the server said."""
-        ...
-
     def is_closed(self) -> bool:
         """Say whether it is of no more use."""
         ...
