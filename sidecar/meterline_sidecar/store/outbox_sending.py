@@ -232,6 +232,20 @@ async def sweep(
     return doubted, expired
 
 
+async def revive(tx: Tx, *, expired_ms: int, now_ms: int) -> int:
+    """Let rows go that a clock which was ahead took for too old; return how many.
+
+    Not by a clock that is behind: it would be before they were made.
+    """
+    return await tx.execute(
+        "UPDATE outbox SET seal = NULL, next_ms = 0, settled_ms = NULL,"
+        " state = CASE WHEN stripe_customer IS NULL THEN 'parked' ELSE 'pending' END"
+        " WHERE state = 'expired' AND hour_ms >= ? AND created_ms <= ?"
+        " AND replaced_by IS NULL",
+        (expired_ms, now_ms),
+    )
+
+
 async def suspect(
     tx: Tx, *, before_ms: int, reason: str, holds_sent: bool = True
 ) -> int:

@@ -43,6 +43,15 @@ async def series(tx: Tx, *, start_ms: int, end_ms: int) -> list[tuple[str, str]]
     return [(event_name, customer) for event_name, customer in rows]
 
 
+async def doubted(tx: Tx) -> set[tuple[str, str]]:
+    """Return every ``(event_name, stripe_customer)`` with a row in doubt."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT event_name, stripe_customer FROM outbox"
+        " WHERE state = 'unresolved' AND replaced_by IS NULL"
+    )
+    return {(event_name, customer) for event_name, customer in rows}
+
+
 async def unmapped(tx: Tx, *, start_ms: int, end_ms: int) -> list[OutboxRow]:
     """Return the rows in a span that have no Stripe customer."""
     return await read_rows(

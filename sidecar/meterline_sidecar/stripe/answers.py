@@ -16,6 +16,7 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.stripe.meter_events import (
     Busy,
     Delivered,
+    Early,
     Mismatch,
     NoMeter,
     Outcome,
@@ -111,10 +112,15 @@ def _refusal(
     if "idempotency_error" in (fields.get("type"), code):
         return Mismatch(reason)
     # Each in the words of v1, which has no codes here, and in the codes of v2.
+    if code == "timestamp_in_future" or re.search(r"\bin the future\b", message):
+        return Early(reason)
     is_unknown = code in ("no_meter", "archived_meter") or (
         re.search("no active meter found", message, re.IGNORECASE)
     )
-    return NoMeter(reason) if is_unknown else Rejected(reason)
+    if is_unknown:
+        return NoMeter(reason)
+    is_too_old = code == "timestamp_too_far_in_past" or "days in past" in message
+    return Rejected(reason, is_too_old)
 
 
 def account_in(error: stripe.StripeError) -> str | None:

@@ -1,12 +1,13 @@
 """What Stripe's totals should be, by the rows that it was told. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
+from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.decimals import Number, in_units, minus, of_units, total_of
 from meterline_sidecar.store.outbox import OutboxRow
-from meterline_sidecar.stripe.comparison import Verdict
+from meterline_sidecar.stripe.comparison import HourDifference, Verdict
 from meterline_sidecar.stripe.states import ON_THE_WAY
 
 EXACT_MAX: Final = 9 * 10**15
@@ -69,3 +70,21 @@ def expected(rows: Sequence[OutboxRow], formula: str) -> Number:
     if formula == "last":
         return hour_total(hours[told[-1]]) if told else 0
     return total_of(hour_total(hours[hour_ms]) for hour_ms in told)
+
+
+def hour_differences(
+    theirs: Mapping[int, Decimal], rows: Sequence[OutboxRow]
+) -> list[HourDifference]:
+    """Return the hours in which the two sides differ."""
+    told = by_hour(rows)
+    ours = {hour_ms: hour_total(parts) for hour_ms, parts in told.items()}
+    return [
+        HourDifference(
+            hour=format_time_ms(hour_ms),
+            ours=ours.get(hour_ms, 0),
+            theirs=theirs.get(hour_ms, Decimal(0)),
+            rows=tuple(row.id for row in told.get(hour_ms, ())),
+        )
+        for hour_ms in sorted(ours.keys() | theirs.keys())
+        if not is_equal(theirs.get(hour_ms, Decimal(0)), ours.get(hour_ms, 0))
+    ]

@@ -84,6 +84,14 @@ class Rejected(Struct, frozen=True, tag="rejected"):
     """Nothing was counted, and the same event will never be."""
 
     reason: str
+    is_too_old: bool = False
+    """Whether its time is the reason."""
+
+
+class Early(Struct, frozen=True, tag="early"):
+    """Nothing was counted: by Stripe's clock its hour is still to come."""
+
+    reason: str
 
 
 class Mismatch(Struct, frozen=True, tag="mismatch"):
@@ -105,6 +113,7 @@ Outcome = (
     | Busy
     | NoMeter
     | Rejected
+    | Early
     | Mismatch
     | Unauthorized
 )

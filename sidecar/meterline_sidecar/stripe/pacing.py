@@ -108,8 +108,16 @@ class Breaker:
         return max(0.0, self._probe_at_s - now_s)
 
     def hurry(self) -> None:
-        """Let the next probe go at once."""
+        """Let the next probe go at once, as if it were the first."""
         self._probe_at_s = 0.0
+        self._openings = 0
+
+    def takes_another(self) -> bool:
+        """Say whether the next probe should be one that was not tried yet.
+
+        The 1st, 2nd, 4th, 8th one ...: a dozen in days, however long all of them fail.
+        """
+        return self._openings & (self._openings - 1) == 0
 
     def succeed(self) -> None:
         """Close: Stripe answered as it should."""

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from meterline_pricing import Calendar
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
 from meterline_sidecar.decimals import Number, in_units, total_of
 from meterline_sidecar.errors import RetryLater, StripeRefused
 from meterline_sidecar.store import reconciliation
@@ -24,6 +24,7 @@ from meterline_sidecar.stripe.copy_guard import read_suspicion
 from meterline_sidecar.stripe.expected import (
     by_hour,
     expected,
+    hour_differences,
     hour_total,
     is_equal,
     verdict_on,
@@ -101,11 +102,11 @@ class Reconciler:
         return await self._compare_all(spans, {}) + _unmapped(unmapped)
 
     async def watch(self, *, start_ms: int, end_ms: int, series_max: int) -> int:
-        """Compare the series of a span that were compared longest ago.
+        """Compare series of a span: those in doubt, then those compared longest ago.
 
         Left out are those on which something is on its way, or was so recently that
-        Stripe may not have added it up; and those that were equal well after the
-        span's end. Returns how many were compared.
+        Stripe may not have added it up; and those that were equal well after its end.
+        Returns how many were compared.
 
         Args:
             start_ms: the start of a month (UTC), so that what is found is kept.
@@ -113,13 +114,15 @@ class Reconciler:
         async with self._database.reading() as tx:
             pairs = await reconciliation.series(tx, start_ms=start_ms, end_ms=end_ms)
             known = await reconciliation.kept(tx, start_ms=start_ms)
+            doubted = await reconciliation.doubted(tx)
         checked = {pair: found.checked_ms for pair, found in known.items()}
-        spans = [
-            _span(pair, start_ms=start_ms, end_ms=end_ms)
-            for pair in sorted(pairs, key=lambda pair: checked.get(pair, 0))
-            if not _is_final(known.get(pair), end_ms)
-        ]
-        chosen = [span for span in spans if await self._is_quiet(span)][:series_max]
+        pairs.sort(key=lambda pair: (pair not in doubted, checked.get(pair, 0)))
+        chosen: list[Span] = []
+        for pair in pairs:
+            span = _span(pair, start_ms=start_ms, end_ms=end_ms)
+            is_open = not _is_final(known.get(pair), end_ms)
+            if len(chosen) < series_max and is_open and await self._is_quiet(span):
+                chosen.append(span)
         await self._compare_all(chosen, known)
         return len(chosen)
 
@@ -284,7 +287,7 @@ class Reconciler:
             values = [hours[hour_ms] for hour_ms in sorted(hours)] or [ZERO]
             theirs = values[-1] if meter.formula == "last" else sum(values, ZERO)
         recent = [row for row in rows if row.hour_ms >= start_ms]
-        return theirs, _differences(hours, recent)
+        return theirs, hour_differences(hours, recent)
 
     async def _settle(
         self, span: Span, meter: MeterFacts, rows: Sequence[OutboxRow]
@@ -329,24 +332,6 @@ class Reconciler:
                     now_ms=now_ms,
                     reason="not counted, according to Stripe's own total; sent again",
                 )
-
-
-def _differences(
-    theirs: Mapping[int, Decimal], rows: Sequence[OutboxRow]
-) -> list[HourDifference]:
-    """Return the hours in which the two sides differ."""
-    told = by_hour(rows)
-    ours = {hour_ms: hour_total(parts) for hour_ms, parts in told.items()}
-    return [
-        HourDifference(
-            hour=format_time_ms(hour_ms),
-            ours=ours.get(hour_ms, 0),
-            theirs=theirs.get(hour_ms, ZERO),
-            rows=tuple(row.id for row in told.get(hour_ms, ())),
-        )
-        for hour_ms in sorted(ours.keys() | theirs.keys())
-        if not is_equal(theirs.get(hour_ms, ZERO), ours.get(hour_ms, 0))
-    ]
 
 
 def _span(pair: tuple[str, str], *, start_ms: int, end_ms: int) -> Span:

@@ -26,6 +26,7 @@ from meterline_sidecar.stripe.meter_events import (
     TOO_OLD,
     Busy,
     Delivered,
+    Early,
     MeterEvent,
     Mismatch,
     NoMeter,
@@ -106,6 +107,7 @@ class Reporter:
         self._held: dict[str, str] = {}
         self._released: set[str] = set()
         self._is_hurried = False
+        self._swept_ms: int | None = None
         self._wrong_account: str | None = None
         self._streams = False
         self._is_drained = False
@@ -159,6 +161,10 @@ class Reporter:
             await self._copy_guard.check(tx, now_ms=now_ms)
             # Nothing is in flight yet: these are of a run, or a process, that died.
             await sending.recover(tx)
+            if self._swept_ms is None or now_ms < self._swept_ms:
+                # The clock was ahead, or may have been before this start.
+                await sending.revive(tx, expired_ms=now_ms - AGE_MS_MAX, now_ms=now_ms)
+            self._swept_ms = now_ms
             doubted, expired = await sending.sweep(
                 tx,
                 doubted_ms=now_ms - RESEND_MS_MAX,
@@ -238,7 +244,7 @@ class Reporter:
         if request.batch_key is None:
             return await self._stripe.send(events[0])
         outcome = await self._stripe.stream(events, key=request.batch_key)
-        if isinstance(outcome, NoMeter | Rejected | Mismatch):
+        if isinstance(outcome, NoMeter | Rejected | Early | Mismatch):
             # One of them is at fault, and only by themselves they show which.
             self._ready.alone.update(row.id for row in request.rows)
             return Busy(f"refused in a batch: {outcome.reason}", slows_down=False)
@@ -267,7 +273,12 @@ class Reporter:
                 limit=READY_ROWS_MAX,
             )
         if self._breaker.reason is not None:
-            rows.sort(key=lambda row: row.attempts)  # the probe may succeed
+            # A probe may get into doubt: that is one row while all fail, and now and then
+            # another, which may succeed where those cannot.
+            is_other = self._breaker.takes_another()
+            rows.sort(
+                key=lambda row: (not is_other and row.doubt_ms is None, row.attempts)
+            )
         self._ready.extend(rows)
         # Nothing new can become due that could not wait for the next run.
         self._is_drained = not rows
@@ -357,7 +368,7 @@ class Reporter:
             case Busy():
                 if outcome.slows_down:
                     self._rate.refuse(now_s)
-            case Delivered() | NoMeter() | Rejected() | Mismatch():
+            case Delivered() | NoMeter() | Rejected() | Early() | Mismatch():
                 self._breaker.succeed()
             case _:
                 assert_never(outcome)

@@ -9,6 +9,7 @@ from meterline_sidecar.store.outbox_sending import Settlement
 from meterline_sidecar.stripe.meter_events import (
     Busy,
     Delivered,
+    Early,
     Mismatch,
     NoMeter,
     Outcome,
@@ -66,8 +67,12 @@ def settlement_of(
         case NoMeter():
             # Under the old key, Stripe would repeat its refusal for a day.
             return replace(later, state="parked", needs_new_key=True, next_ms=0)
+        case Early():
+            # This machine's clock is ahead, and may be set right at any time.
+            return replace(later, needs_new_key=True)
         case Rejected():
-            state: State = "unresolved" if was_in_doubt else "dead"
+            state: State = "expired" if outcome.is_too_old else "dead"
+            state = "unresolved" if was_in_doubt else state
             return replace(
                 later, state=state, needs_new_key=True, settled_ms=now_ms, next_ms=0
             )

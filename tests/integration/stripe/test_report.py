@@ -187,14 +187,15 @@ async def test_a_later_total_waits_for_the_earlier_one(shop: Shop) -> None:
 
 
 async def test_a_refused_row_dies_alone(shop: Shop) -> None:
-    future = await shop.add(7, hour_ms=EARLIER_MS + 3 * HOUR_MS)
-    good = await shop.add(5)
+    refused = await shop.add(7)
+    good = await shop.add(5, customer="beta")
+    shop.server.faults.queued.append(Fault.REFUSED)
 
     await shop.report()
 
-    row = await shop.row(future)
+    row = await shop.row(refused)
     assert row.state == "dead"
-    assert "5 minutes in the future" in (row.reason or "")
+    assert "Something is wrong with this" in (row.reason or "")
     assert (await shop.row(good)).state == "confirmed"
 
 
