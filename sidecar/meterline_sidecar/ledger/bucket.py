@@ -55,6 +55,13 @@ class BucketShelf:
         found: bytes = await self._asked("read", name, lambda of: of.get())
         return found
 
+    async def names(self, behind: str) -> list[str]:
+        """List the bucket from there on."""
+        listed: dict[str, int] = await self._asked(
+            "looked for", behind, lambda of: of.listed(behind)
+        )
+        return sorted(listed)
+
     async def sync(self, name: str) -> None:
         """Do nothing: what a bucket has, it keeps."""
 
@@ -128,13 +135,14 @@ class _InBucket:
             left = names[len(found) :]
             if not left:
                 break
-            page = self._listed(_just_before(left[0]))
+            page = self.listed(_just_before(left[0]))
             is_last = len(page) < LISTED_AT_ONCE
             n_known = len(left) if is_last else bisect_right(left, max(page))
             found |= {name: page.get(name, Unreadable.GONE) for name in left[:n_known]}
         return found
 
-    def _listed(self, behind: str) -> dict[str, int]:
+    def listed(self, behind: str) -> dict[str, int]:
+        """Return the sizes of the first files that sort behind a name."""
         pages = self._obstore.list(
             self._store, offset=behind, chunk_size=LISTED_AT_ONCE
         )

@@ -60,6 +60,16 @@ class Missing(msgspec.Struct, kw_only=True):
         return f"missing are {', '.join(words)}"
 
 
+class Later(msgspec.Struct, kw_only=True):
+    """What was stored again from files of the archive: it came after the backup."""
+
+    events: int = 0
+    files: list[str] = []
+    """Those that they are of."""
+    ended: str | None = None
+    """Why not more of what files have; ``None``: as far as is known they have no more."""
+
+
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """What was put in place, and what became of the ledger that was there."""
 
@@ -67,12 +77,22 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     missing: Missing
     alarm: str
+    from_files: Later
     erased: int
     """How many names are in it that were erased since: they are erased again."""
     erased_words: int
     """How many other words were erased with these: they have to be named again."""
     put_aside: str | None
     """Where the ledger that was there is now."""
+
+
+Continue = Callable[[Ledger, bytes], Awaitable[Later]]
+"""Stores what came later, with the chain's key, and says what that was."""
+
+
+async def nothing_later(ledger: Ledger, key: bytes) -> Later:
+    """Store nothing."""
+    return Later()
 
 
 class Openers(msgspec.Struct, frozen=True):
@@ -93,13 +113,21 @@ def check_there(source: Path) -> None:
 
 
 async def restore(
-    source: Path, database: Path, *, openers: Openers, progress: Progress
+    source: Path,
+    database: Path,
+    *,
+    openers: Openers,
+    progress: Progress,
+    go_on: Continue = nothing_later,
 ) -> Restored:
     """Put a verified copy of ``source`` in the place of the ledger.
 
     The caller holds the ledger's lock. The heads that are here stay: they, and an alarm
     inside the ledger, keep anything from being billed until a person has accepted what
     is missing. What was here is put aside and never deleted.
+
+    Args:
+        go_on: stores in the copy what files have that came later.
 
     Raises:
         MeterlineError: ``source`` is no ledger or is not sound; nothing was changed.
@@ -111,6 +139,7 @@ async def restore(
     part = files.database.with_name(files.database.name + ".restoring")
     try:
         key, report = await _copied(backup, files, part, openers, progress)
+        later = await _later(part, key, openers, go_on)
         missing = await _missing(part, files, openers)
         undone = await _erased(part, files, key, openers)
         alarm = f"restored from {source}: {missing}"
@@ -130,6 +159,7 @@ async def restore(
         events=report.events,
         missing=missing,
         alarm=alarm,
+        from_files=later,
         erased=len(undone),
         erased_words=sum(len(listed.also) for listed in undone),
         put_aside=None if put_aside is None else str(put_aside),
@@ -174,6 +204,15 @@ async def _copied(
             + "; ".join(report.findings)
         )
     return key, report
+
+
+async def _later(part: Path, key: bytes, openers: Openers, go_on: Continue) -> Later:
+    """Store what came later in the copy."""
+    ledger = await openers.writer(part)
+    try:
+        return await go_on(ledger, key)
+    finally:
+        await ledger.close()
 
 
 async def _erased(

@@ -22,6 +22,9 @@ from meterline_sidecar.files import replace_file, scratch_of, sync
 from meterline_sidecar.small_file import read_small_file
 
 FILE_BYTES_MAX: Final = 256 << 20  # several times what the largest file can have
+FILES_OF: Final = "events-"
+"""What the names of all files begin with."""
+NAMES_MAX: Final = 1_000
 READ_S: Final = 60.0
 """How long a place may take to give a file: who waits often holds a snapshot meanwhile."""
 WRITE_S: Final = 300.0
@@ -73,6 +76,14 @@ class Shelf(Protocol):
 class OwnShelf(Shelf, Protocol):
     """A shelf that a ledger puts its own files on."""
 
+    async def names(self, behind: str) -> list[str]:
+        """Return the first ``NAMES_MAX`` names that sort behind a text, in order.
+
+        Raises:
+            ArchiveFailed: the place cannot be looked at.
+        """
+        ...
+
     async def put(self, name: str, content: bytes) -> None:
         """Keep a file, durably and as a whole, in place of one of that name.
 
@@ -109,7 +120,14 @@ def file_name(first_event_id: int, mac: bytes, suffix: str, *, anew: str = "") -
         mac: of its last batch.
         anew: tells it from the one that it was written anew of.
     """
-    return f"events-{first_event_id:012}-{mac.hex()[:16]}{anew}{suffix}"
+    return f"{FILES_OF}{first_event_id:012}-{mac.hex()[:16]}{anew}{suffix}"
+
+
+def first_event_of(name: str) -> int | None:
+    """Return the number of a file's first event, by its name; ``None``: it is not ours."""
+    number = name.removeprefix(FILES_OF).partition("-")[0]
+    is_ours = name.startswith(FILES_OF) and number.isascii() and number.isdigit()
+    return int(number) if is_ours and len(number) >= 12 else None
 
 
 class DirectoryShelf:
@@ -151,6 +169,20 @@ class DirectoryShelf:
                 ) from error
 
         return await self._calls.done(read, answer_s=READ_S)
+
+    async def names(self, behind: str) -> list[str]:
+        """List the directory."""
+
+        def listed() -> list[str]:
+            try:
+                found = os.listdir(self._folder)  # noqa: PTH208 - names are wanted
+            except OSError as error:
+                raise ArchiveFailed(
+                    f"{self._folder} cannot be looked at: {error.strerror}"
+                ) from error
+            return sorted(name for name in found if name > behind)[:NAMES_MAX]
+
+        return await self._calls.done(listed, answer_s=READ_S)
 
     async def sync(self, name: str) -> None:
         """Put a file and its name on disk."""
