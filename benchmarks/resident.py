@@ -10,7 +10,7 @@ processes may have as well, and what is private, which would be free if it ended
 
 Expected from arithmetic: a customer is some 300 bytes of what was agreed and 250 of a
 standing; the rest is what a sidecar has with nobody, and what SQLite keeps of the file,
-24 MiB at most.
+18 MiB at most.
 """
 
 import argparse

@@ -26,7 +26,7 @@ def share_one_heap() -> None:
 async def rest(ledger: Ledger) -> None:
     """Give back what is kept in case it is needed soon, as most of the time it is not.
 
-    SQLite keeps up to 24 MiB of what it read. To read all of it again takes some 20 ms,
+    SQLite keeps up to 18 MiB of what it read. To read all of it again takes some 20 ms,
     from the pages that the system has of the file.
     """
     await ledger.forget_pages()

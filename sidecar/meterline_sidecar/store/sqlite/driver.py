@@ -41,7 +41,9 @@ BUSY_MS: Final = 5_000
 WAL_PAGES_MAX: Final = 4_000  # 16 MB: then the next commit is followed by a checkpoint
 GIVEN_BACK_PAGES: Final = 500  # 2 MB in one step; others wait for some milliseconds
 SPARE_PART: Final = 20  # one in so many pages stays free, for what comes next
-CACHE_KIB: Final = 16_384
+CACHE_KIB: Final = 10_240
+"""Of the writer; each reader has SQLite's own 2,000. A page that is not here is read from
+what the system keeps of the file: with 16 MiB an event took as long to store and count."""
 COPIED_PAGES: Final = 4_096  # 16 MiB, then a look whether it is still wanted
 
 T = TypeVar("T")
