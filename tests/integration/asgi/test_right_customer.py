@@ -491,15 +491,20 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("soon")
 async def test_units_of_an_open_stream_reach_the_spool_while_it_is_open(
-    served: Served,
+    served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    never = 10**18
+
     async def stream(request: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
             for n, so_far in ((1, 1), (10, 11)):
-                meterline.record("n", n)
-                meterline.record("units", n)
+                with monkeypatch.context() as patch:  # both are in one part
+                    patch.setattr(waiting, "PART_NS", never)
+                    meterline.record("n", n)
+                    meterline.record("units", n)
                 yield b"x"
                 served.until_units({"acme": so_far})
+            monkeypatch.setattr(waiting, "PART_NS", never)  # and this in none
             meterline.record("n", 100)
 
         return StreamingResponse(chunks())
