@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 
@@ -26,6 +26,7 @@ from tests.plans import STARTER
 
 COMMAND_TIMEOUT_S: Final = 200.0  # `meterline demo` is one of them
 POLL_S: Final = 0.02
+T = TypeVar("T")
 
 SIDECAR: Final = """\
 [sidecar]
@@ -52,17 +53,20 @@ plan = "starter"
 PRICING: Final = STARTER
 
 
-def until(condition: Callable[[], object], *, timeout_s: float = PATIENCE_S) -> None:
-    """Wait for another process: return as soon as the condition holds.
+def until(condition: Callable[[], T], *, timeout_s: float = PATIENCE_S) -> T:
+    """Wait for another process, and return what was found as soon as it is something.
+
+    What is asked for a second time may have changed.
 
     Raises:
-        TimeoutError: it did not in time.
+        TimeoutError: it did not come in time.
     """
     end = time.monotonic() + timeout_s
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > end:
             raise TimeoutError(f"not within {timeout_s} s")
         time.sleep(POLL_S)
+    return found
 
 
 NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

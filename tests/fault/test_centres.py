@@ -61,11 +61,6 @@ def until_leads(centre: SidecarProcess) -> None:
     until(lambda: leads(centre))
 
 
-def leader_of(centres: Centres) -> SidecarProcess:
-    """Return the centre that leads."""
-    return next(one for one in (centres.one, centres.two) if leads(one))
-
-
 def sleep_through_its_lease(centres: Centres, leader: SidecarProcess) -> None:
     """Stop a leader until the other one leads, then let it go on."""
     leader_pid = leader.pid

@@ -146,9 +146,8 @@ def test_what_a_worker_left_waits_for_its_own_ledger_and_both_say_so(
     (path,) = spool_directories(pair.spool_dir)
     pair.worker(other)
 
-    until(lambda: CODE in _problems(other))
-
-    text = _problems(other)[CODE]
+    text = until(lambda: _problems(other).get(CODE))
+    assert text is not None
     assert Path(path).name in text
     assert str(mine.get("/status")["ledger"]) in text
     assert Path(path).exists()

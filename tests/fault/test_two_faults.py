@@ -146,8 +146,7 @@ def test_a_server_that_is_killed_in_the_commit_of_a_close_closes_each_month_once
                 in_commit = (
                     "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
                 )
-                until(lambda: centres.sql(in_commit))  # noqa: B023 - at once
-                (pid, *_) = centres.sql(in_commit)
+                (pid, *_) = until(lambda: centres.sql(in_commit))  # noqa: B023 - at once
                 os.kill(int(pid), signal.SIGKILL)  # all others are ended with it
                 until(lambda: any(not one.is_running for one in both))
                 leader_of(centres)

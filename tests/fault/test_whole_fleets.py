@@ -211,8 +211,8 @@ report_every_s = 1
             for _ in range(3):
                 before = usage_of(centres)[0]
                 until(lambda: usage_of(centres)[0] > before + 100)  # noqa: B023 - at once
-                until(lambda: any(leads(one) for one in (centres.one, centres.two)))
-                leader = next(one for one in (centres.one, centres.two) if leads(one))
+                both = (centres.one, centres.two)
+                (leader, *_) = until(lambda: [one for one in both if leads(one)])  # noqa: B023 - at once
                 leader.kill()
                 until(lambda: leads(centres.other(leader)))  # noqa: B023 - at once
                 leader.start()
@@ -262,8 +262,7 @@ def test_a_full_disk_of_the_server_is_told_and_waited_out(
                 found = client.get("/status").json()["problems"]
             return {one["text"] for one in found if one["code"] == "events_not_stored"}
 
-        until(told)
-        assert all("No space left" in text for text in told())
+        assert all("No space left" in text for text in until(told))
         n_kept = len(numbers_of(loads))
         until(lambda: len(numbers_of(loads)) > n_kept + 200)  # apps and edges go on
         assert centres.one.is_running

@@ -36,6 +36,7 @@ from tests.patience import PATIENCE_S
 from tests.sidecar_process import until
 
 WHO = "x-who"
+NEVER_NS = 10**18
 
 
 def units(sidecar: FakeSidecar, name: str = "n") -> dict[str | None, int]:
@@ -493,18 +494,16 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_units_of_an_open_stream_reach_the_spool_while_it_is_open(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    never = 10**18
-
     async def stream(request: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
             for n, so_far in ((1, 1), (10, 11)):
                 with monkeypatch.context() as patch:  # both are in one part
-                    patch.setattr(waiting, "PART_NS", never)
+                    patch.setattr(waiting, "PART_NS", NEVER_NS)
                     meterline.record("n", n)
                     meterline.record("units", n)
                 yield b"x"
                 served.until_units({"acme": so_far})
-            monkeypatch.setattr(waiting, "PART_NS", never)  # and this in none
+            monkeypatch.setattr(waiting, "PART_NS", NEVER_NS)  # and this in none
             meterline.record("n", 100)
 
         return StreamingResponse(chunks())

@@ -92,11 +92,10 @@ def test_late_usage_of_an_hour_whose_events_left_is_held_back_and_counting_goes_
         assert "30 events moved" in run(sidecar, "archive", "run")
 
         asyncio.run(ship(sidecar.socket, event(), producer="c" * 32))
-        until(lambda: sidecar.get("/v1/late")["late"])
+        (late,) = until(lambda: sidecar.get("/v1/late")["late"])
         until(lambda: not sidecar.get("/status")["aggregation"]["behind_events"])
         assert "job_failing" not in codes(sidecar)
 
-        (late,) = sidecar.get("/v1/late")["late"]
         assert (late["period"], late["events"]) == ("2026-11", 1)
         run(sidecar, "late", "accept", str(late["late"]), "--reason", "agreed")
         explained = sidecar.get(f"{INVOICE}/explain", period="2026-11")
