@@ -1,6 +1,7 @@
 """Parts of a period: proration, and a plan that changes in the middle."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -50,7 +51,7 @@ def share_of(
 
     By day, the day on which a part begins belongs to it, and the day on which it
     ends to the next one, so that the parts of a period add up to all its days. A day
-    that the zone skipped is none.
+    that the zone skipped is none, nor is the end of the day before a period's first.
 
     Returns:
         ``None`` for all of it: nothing is prorated, as with ``by = "none"``.
@@ -65,11 +66,27 @@ def share_of(
     if by == "second":
         return part.end - part.start, whole.end - whole.start
     calendar = Calendar(time_zone=time_zone)
-    start, end, first, last = (
+    start, end, last = (
         calendar.start_of(calendar.day(time_ms))
-        for time_ms in (part.start, part.end, whole.start, whole.end)
+        for time_ms in (part.start, part.end, whole.end)
     )
-    return _days(start, end), _days(first, last)
+    first = calendar.start_of(_first_day(whole, calendar))
+    return _days(max(start, first), max(end, first)), _days(first, last)
+
+
+def _first_day(whole: Period, calendar: Calendar) -> date:
+    """Return the first day of a period: that of its name, if it begins the evening before.
+
+    So it does where another zone held until then: in Los Angeles, a December that begins
+    as November ends in UTC.
+    """
+    day = calendar.day(whole.start)
+    following = day + timedelta(days=1)
+    names = [f"{following}"]
+    if following.day == 1:
+        names.append(f"{following:%Y-%m}")
+    is_evening = whole.start > calendar.start_of(day)
+    return following if is_evening and whole.name in names else day
 
 
 def _days(start: int, end: int) -> int:

@@ -90,6 +90,19 @@ PARTS: Final = [
         """,
     ),
     Story(
+        "a plan changes in the month with which a zone does",
+        METERS + customer(more="starts = 2026-10-01"),
+        plan(fee("31")) + plan(fee("62"), name="pro"),
+        """
+        at 2026-11-10
+        edit 'starts' 'time_zone = "America/Los_Angeles"\\nstarts'
+        at 2026-12-16T20:00Z
+        edit 'plan = "basic"' 'plan = "pro"'
+        at 2027-01-05
+        close acme 2026-12 47.00     # 15 days, and 16
+        """,
+    ),
+    Story(
         "what is edited in the evening of UTC holds for two days of Auckland",
         METERS + customer(more='time_zone = "Pacific/Auckland"'),
         plan(each("1"), fee("30")),

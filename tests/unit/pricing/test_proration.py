@@ -58,6 +58,25 @@ def test_a_part_outside_its_whole_has_no_share() -> None:
         share_of(Period(0, 10), Period(5, 20))
 
 
+@pytest.mark.parametrize(
+    "zone", ["America/Los_Angeles", "Asia/Tokyo", "Pacific/Apia", "Pacific/Niue"]
+)
+def test_a_month_that_begins_in_another_zone_has_its_days(zone: str) -> None:
+    calendar = Calendar(time_zone=zone)
+    december = Period(
+        ms("2026-12-01T00:00"), calendar.start_of(date(2027, 1, 1)), "2026-12"
+    )
+    change = calendar.start_of(date(2026, 12, 16))
+    edges = [december.start, december.start + HOUR, change, december.end]
+
+    shares = [
+        share_of(Period(start, end), december, time_zone=zone)
+        for start, end in pairwise(edges)
+    ]
+
+    assert shares == [(0, 31), (15, 31), (16, 31)]
+
+
 def test_a_day_that_a_zone_skipped_is_in_no_share() -> None:
     # Samoa went over the date line: behind the 29th came the 31st.
     zone = "Pacific/Apia"
