@@ -177,8 +177,7 @@ class Differ:
         for name, value in fields.items():
             steps = self._terms.field(wanted.id, name)
             self._field(wanted, name, value, steps, by_time, offered or {})
-        if not by_time:
-            self._put_off(wanted, by_time, offered or {})
+        self._put_off(wanted, by_time, offered or {})
         self._together(wanted.id, known, fields, offered or {})
         for from_ms, changes in sorted(by_time.items()):
             if "subjects" in changes:

@@ -21,7 +21,7 @@ DATED: Final = (*MONEY, "subjects", *OF_PERIODS)
 
 
 PUT_OFF: Final = ("plan", "overrides", "subjects")
-"""What comes later, where nothing but `from` is another in the file."""
+"""What follows another `from` as long as it has not come yet."""
 
 
 def from_when(
@@ -109,15 +109,18 @@ def _plan_from(
 def too_soon(
     terms: Terms, wanted: WantedCustomer, name: str, *, now_ms: int
 ) -> int | None:
-    """Return when a change of a field is to come that is wanted only later.
+    """Return when a field is to change to what is wanted only later.
 
-    ``None``: none is, or it is one of several.
+    ``None``: it is not, or in more than one step.
     """
     if wanted.from_day is None or name not in PUT_OFF or name not in wanted.fields:
         return None
     wanted_ms = CustomerCalendar.of(terms, wanted.id).start_of(wanted.from_day)
-    coming = [at_ms for at_ms, _ in terms.field(wanted.id, name) if at_ms > now_ms]
-    return coming[0] if len(coming) == 1 and coming[0] < wanted_ms else None
+    coming = [step for step in terms.field(wanted.id, name) if step[0] > now_ms]
+    if len(coming) != 1:
+        return None
+    ((at_ms, value),) = coming
+    return at_ms if at_ms < wanted_ms and value == wanted.fields[name] else None
 
 
 class Unlike(NamedTuple):

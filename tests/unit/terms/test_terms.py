@@ -161,10 +161,26 @@ def test_a_change_that_has_not_come_yet_comes_on_the_day_that_is_said_last() -> 
     december = CustomerCalendar.of(history.terms, "acme").named("2026-12")
     assert [s.plan for s in agreed(history.terms, "acme", december)] == [BASIC, PRO]
     assert history.diff("2026-11-22T15:00:00Z", second, plans=BOTH).planned == ()
-    # With something else to change it stays: `from` dates what is loaded with it.
-    other = customer(plan="pro", email="a@b.example", from_day=date(2026, 12, 21))
-    told = history.load("2026-11-22T15:00:00Z", other, plans=BOTH).told
-    assert [text for text in told if "plan" in text] == []
+    # What else is loaded with the day changes nothing in that, nor does loading it again.
+    third = customer(plan="pro", email="a@b.example", from_day=date(2026, 12, 21))
+    told = history.load("2026-11-22T15:00:00Z", third, plans=BOTH).told
+    assert "from 2026-12-21 acme: plan basic -> pro" in told
+    assert history.diff("2026-11-23T15:00:00Z", third, plans=BOTH).planned == ()
+
+
+def test_a_change_behind_one_that_has_not_come_yet_leaves_it_where_it_is() -> None:
+    history = History()
+    top = plan("max", "0.09")
+    plans = (*BOTH, top)
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=plans)
+    for name, day in (("pro", 11), ("max", 21)):
+        dated = customer(plan=name, from_day=date(2026, 12, day))
+        history.load("2026-11-20T15:00:00Z", dated, plans=plans)
+
+    december = CustomerCalendar.of(history.terms, "acme").named("2026-12")
+    held = [s.plan for s in agreed(history.terms, "acme", december)]
+
+    assert held == [BASIC, PRO, top]
 
 
 def test_a_change_that_has_come_stays_whatever_later_day_is_said() -> None:
