@@ -285,7 +285,7 @@ class Differ:
     ) -> None:
         """Let what was to come sooner come on the day that is said now."""
         for name, value in wanted.fields.items():
-            at_ms = too_soon(self._terms, wanted, name, now_ms=self._now_ms)
+            at_ms = too_soon(self._terms, wanted, name, offered, now_ms=self._now_ms)
             if at_ms is None:
                 continue
             steps = self._terms.field(wanted.id, name)[:-1]

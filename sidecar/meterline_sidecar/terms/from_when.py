@@ -107,20 +107,31 @@ def _plan_from(
 
 
 def too_soon(
-    terms: Terms, wanted: WantedCustomer, name: str, *, now_ms: int
+    terms: Terms,
+    wanted: WantedCustomer,
+    name: str,
+    offered: Mapping[str, Plan],
+    *,
+    now_ms: int,
 ) -> int | None:
-    """Return when a field is to change to what is wanted only later.
+    """Return when a field is to change to what is wanted only later; ``None``: it is not.
 
-    ``None``: it is not, or in more than one step.
+    Nor does a plan in another currency, or with other periods, which moves their edges.
     """
-    if wanted.from_day is None or name not in PUT_OFF or name not in wanted.fields:
+    steps = terms.field(wanted.id, name)
+    if wanted.from_day is None or name not in PUT_OFF or not steps:
         return None
+    (at_ms, value), wanted_value = steps[-1], wanted.fields[name]
     wanted_ms = CustomerCalendar.of(terms, wanted.id).start_of(wanted.from_day)
-    coming = [step for step in terms.field(wanted.id, name) if step[0] > now_ms]
-    if len(coming) != 1:
+    if value != wanted_value or not now_ms < at_ms < wanted_ms:
         return None
-    ((at_ms, value),) = coming
-    return at_ms if at_ms < wanted_ms and value == wanted.fields[name] else None
+    if name == "plan":
+        plan = _plan(terms, value, offered, wanted.from_day, now_ms=now_ms)
+        if plan is None or _may_differ(terms, wanted.id, plan.currency):
+            return None
+        if had_other_periods(terms, wanted.id, value, offered, now_ms=now_ms):
+            return None
+    return at_ms
 
 
 class Unlike(NamedTuple):

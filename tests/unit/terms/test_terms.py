@@ -179,8 +179,22 @@ def test_a_change_behind_one_that_has_not_come_yet_leaves_it_where_it_is() -> No
 
     december = CustomerCalendar.of(history.terms, "acme").named("2026-12")
     held = [s.plan for s in agreed(history.terms, "acme", december)]
+    later = customer(plan="max", from_day=date(2026, 12, 26))
+    told = history.load("2026-11-20T15:00:00Z", later, plans=plans).told
 
     assert held == [BASIC, PRO, top]
+    assert told == ("from 2026-12-26 acme: plan pro -> max",)
+
+
+def test_a_plan_with_other_periods_is_not_put_off() -> None:
+    history = History()
+    weekly = replace(PRO, period="week")
+    plans = (BASIC, weekly)
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=plans)
+    history.load("2026-11-05T15:00:00Z", customer(plan="pro"), plans=plans)
+    later = customer(plan="pro", from_day=date(2026, 12, 16))
+
+    assert history.diff("2026-11-06T15:00:00Z", later, plans=plans).planned == ()
 
 
 def test_a_change_that_has_come_stays_whatever_later_day_is_said() -> None:
