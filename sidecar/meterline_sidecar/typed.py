@@ -17,6 +17,10 @@ _TWO_WAYS: Final = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
 _GROUPED: Final = re.compile(
     r"([0-9]{1,3}(?:([.,' \u2019_])[0-9]{3})(?:\2[0-9]{3})*)([.,][0-9]+)?"
 )
+_MINUS: Final = re.compile(r"[-\u2010-\u2015\u2212]\s*[$\u20ac\xa3\xa5]?[0-9.,]")
+"""A sign as it is typed, or copied from a text or a spreadsheet."""
+_AROUND: Final = re.compile(r"[\u200e\u200f\u061c$\u20ac\xa3\xa5]")
+"""What is copied with an amount: signs of currencies, and marks of its direction."""
 _FRACTION: Final = re.compile(r"([0-9]*)[.,]([0-9]*)")
 
 
@@ -38,7 +42,7 @@ def number_typed(text: str, *, takes_thousandths: bool = False) -> Decimal:
     is_plain = len(typed) <= CHARS_MAX and _PLAIN.fullmatch(typed) is not None
     if is_plain and (takes_thousandths or not _TWO_WAYS.fullmatch(typed)):
         return Decimal(typed)
-    if typed.startswith("-"):
+    if _MINUS.match(typed):
         raise NotTyped(f"`{typed[:CHARS_MAX]}` is below 0: write it without the minus")
     readings = _readings(typed) if len(typed) <= CHARS_MAX else []
     if len(readings) > 1:
@@ -56,7 +60,8 @@ def number_typed(text: str, *, takes_thousandths: bool = False) -> Decimal:
 
 def _readings(typed: str) -> list[str]:
     """Return what a text can mean, each as it can be typed."""
-    text = unicodedata.normalize("NFKC", typed).removeprefix("+").strip()
+    text = unicodedata.normalize("NFKC", typed).removeprefix("+")
+    text = _AROUND.sub("", text).strip()
     found: list[str] = []
     if grouped := _GROUPED.fullmatch(text):
         whole, separator, rest = grouped.groups()

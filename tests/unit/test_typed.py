@@ -32,6 +32,12 @@ def test_digits_and_a_point_are_a_number(text: str, number: str) -> None:
         *(("1e5", "write 100000"), ("1E-3", "write 0.001"), ("+5", "write 5")),
         *(("120 000", "write 120000"), ("120\u202f000", "write 120000")),
         *(("\uff11\uff12", "write 12"), ("12_00", "write 1200")),
+        *(("\u22125", "below 0"), ("\u2013 5", "below 0"), ("-$5", "below 0")),
+        *(
+            ("\u20ac1.234,5", "write 1234.5"),
+            ("5 $", "write 5"),
+            ("\u200e5", "write 5"),
+        ),
         *(("-5", "below 0"), ("\u00bd", "at most one point"), ("NaN", "one point")),
         *(
             ("1e999", "one point"),
@@ -39,7 +45,7 @@ def test_digits_and_a_point_are_a_number(text: str, number: str) -> None:
             ("9" * 51, "one point"),
             ("", "one point"),
         ),
-        *((".", "one point"), ("1.2.3", "one point"), ("$5", "one point")),
+        *((".", "one point"), ("1.2.3", "one point"), ("5 USD", "one point")),
     ],
 )
 def test_what_is_not_clear_is_told_what_to_write(text: str, said: str) -> None:
@@ -53,7 +59,7 @@ def test_an_amount_of_a_currency_with_thousandths_has_three_digits() -> None:
     assert number_typed("1.250", takes_thousandths=True) == Decimal("1.25")
 
 
-@given(st.text(alphabet="0123456789.,_' +-e\u00a0", max_size=12))
+@given(st.text(alphabet="0123456789.,_' +-e$\u00a0\u2212", max_size=12))
 def test_whatever_is_proposed_can_be_typed(text: str) -> None:
     try:
         number_typed(text)

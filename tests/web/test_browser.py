@@ -302,6 +302,16 @@ def test_what_it_comes_to_is_in_view(
         assert in_view(chrome, css)
 
 
+def test_all_of_an_event_is_in_view_on_a_tablet(
+    live: LiveSidecar, chrome: WebDriver
+) -> None:
+    with seen_as(chrome, width=1024):
+        chrome.get(f"{live.url}/events")
+
+        assert texts(chrome, "#rows thead th")[-1] == "Quantities"
+        assert in_view(chrome, "#rows thead th")
+
+
 CUT_ON_PAPER: Final = """
     const width = document.documentElement.clientWidth;
     const shown = (element) => element.getClientRects().length > 0;

@@ -179,6 +179,19 @@ def test_nothing_is_beside_a_narrow_screen(
 
 
 @pytest.mark.parametrize("width", [768, 1024])
+def test_no_amount_of_a_month_end_is_beside_a_tablet(
+    live: LiveSidecar, chrome: WebDriver, width: int
+) -> None:
+    beside: dict[str, list[str]] = {}
+    with seen_as(chrome, width=width):
+        for path in ("/close", f"/customers/{ids()[0]}"):
+            chrome.get(f"{live.url}{path}")
+            beside[path] = chrome.execute_script(BESIDE)
+
+    assert {path: found for path, found in beside.items() if found} == {}
+
+
+@pytest.mark.parametrize("width", [768, 1024])
 def test_what_a_draft_comes_to_is_in_view(
     live: LiveSidecar, chrome: WebDriver, width: int
 ) -> None:

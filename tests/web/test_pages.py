@@ -15,7 +15,7 @@ from meterline_sidecar.web.query import billing_period, find_customer
 from meterline_sidecar.web.static import FILES
 from tests.plans import starter_each
 from tests.producer import NOON_MS, event
-from tests.sidecar_process import SIDECAR
+from tests.sidecar_process import METERLINE, SIDECAR
 from tests.web.conftest import OpenWeb, Web, form
 from tests.web.test_browser import PAGES as OPENED
 from tests.web.test_paper import PAGES as PRINTED
@@ -291,6 +291,32 @@ async def test_an_earlier_period_shows_what_was_billed_and_what_came_later(
     assert theirs["total"] == "1.00"
     assert theirs["earlier"][0]["total"] == "2.00"
     assert theirs["earlier"][0]["is_final"]
+
+
+async def test_every_earlier_period_is_reached_from_the_current_one(
+    open_web: OpenWeb,
+) -> None:
+    year = METERLINE.replace(
+        'plan = "starter"', 'plan = "starter"\nstarts = 2026-01-01'
+    )
+    names = [f"2026-{month:02d}" for month in range(1, 13)]
+    async with open_web(meterline=year, pricing=DOLLAR_EACH) as web:
+        web.clock.time_ms = DECEMBER_MS
+        token = portal_token(
+            "acme", key=web.parts.portal_key, now_s=DECEMBER_MS // 1000
+        )
+        linked = {}
+        listed = {}
+        for name in names:
+            html = await page(web, f"/customers/acme?period={name}")
+            links = re.findall(r'scope="row"><a href="\?period=([\d-]+)"', html)
+            linked[name] = links
+            theirs = await web.get("/portal/usage.json", token=token, period=name)
+            listed[name] = [one["period"] for one in theirs["earlier"]]
+
+    before = {name: names[:i][::-1][:6] for i, name in enumerate(names)}
+    assert linked == before
+    assert listed == before
 
 
 async def test_the_list_of_customers_shows_each_draft_total(web: Web) -> None:

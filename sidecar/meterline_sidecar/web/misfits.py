@@ -36,6 +36,7 @@ INTEGER_SHOWN_MAX: Final = 10**12
 WIDE: Final = re.compile("-?[0-9]{13,}")
 """A number from there on, as a parameter has it."""
 SPELLED: Final = {
+    r"\S": "a text that is not blank",
     r"^[\w.:-]+\Z": "letters, digits and _ . : -",
     r"^[\w.:@-]+$": "letters, digits and _ . : @ -",
     r"^[a-z_][a-z0-9_]*\Z": "small letters, digits and _, without a digit in front",
@@ -150,7 +151,7 @@ def _reason(given: Any, kind: Any) -> str:
     if isinstance(given, str) and len(kinds) == 1:
         text = kinds[0].info
         if isinstance(text, inspect.StrType):
-            if text.min_length and not given:
+            if text.min_length and not given.strip():
                 return "is empty"
             if text.max_length is not None and len(given) > text.max_length:
                 return f"has at most {text.max_length} characters, not {len(given):,}"

@@ -1,6 +1,8 @@
 """What amounts are made of, and what a change does to money, as it is shown."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final
 
 from meterline_sidecar.billing.ages import Ages
 from meterline_sidecar.billing.breakdown import Breakdown
@@ -14,6 +16,14 @@ from meterline_sidecar.web.answers.money import (
     ShownOwed,
     ShownTax,
 )
+
+LONG: Final = Decimal(10**8)
+"""From here on, an amount takes more room than a table has for one on a tablet."""
+
+
+def broad(amounts: Iterable[Decimal]) -> bool:
+    """Return whether a table of these amounts is broader than the screen of a tablet."""
+    return any(abs(amount) >= LONG for amount in amounts)
 
 
 def shown_money(found: Consequences) -> MoneyChange:

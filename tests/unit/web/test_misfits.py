@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from meterline_sidecar.web.answers.collection import NewPayment
+from meterline_sidecar.web.answers.collection import NewPayment, StepReason
 from meterline_sidecar.web.answers.credits import NewCredit
 from meterline_sidecar.web.answers.customers import CustomerFields, NewCustomer
 from meterline_sidecar.web.answers.imports import NewImport
@@ -49,6 +49,8 @@ def kinds() -> Iterator[type[msgspec.Struct]]:
             {"id": "a", "nmae": "A"},
             "`nmae` is an unknown field; did you mean `name`?",
         ),
+        (StepReason, {"reason": " \u3000\n"}, "`reason` is empty"),
+        (StepReason, {"reason": " " * 501}, "`reason` is empty"),
         (NewCustomer, [], "the body must be an object, not a list"),
         (NewCustomer, None, "the body must be an object, not null"),
         (
@@ -148,6 +150,28 @@ def test_what_is_given_twice_is_found_wherever_it_stands() -> None:
         read_one_json(b'{"a": [{"b": 1}, {"c": {"d": 1, "d": 2}}]}')
     assert read_one_json(b'{"a": [{"b": 1}, {"b": 2}]}') == {"a": [{"b": 1}, {"b": 2}]}
     assert misfit({"id": Twice()}, NewCustomer).told("") == "`id` is given twice"
+
+
+def test_nothing_that_needs_a_reason_takes_a_blank_one() -> None:
+    reasons = {
+        kind: field
+        for kind in kinds()
+        for field in msgspec.structs.fields(kind)
+        if field.name == "reason" and field.required
+    }
+
+    assert len(reasons) > 5
+    assert [
+        kind.__name__ for kind, field in reasons.items() if _takes(" ", field.type)
+    ] == []
+
+
+def _takes(given: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(given, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def test_every_pattern_that_something_may_have_to_match_is_spelled_out() -> None:

@@ -8,8 +8,7 @@ from msgspec import Meta
 
 from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.web.answers.customers import Day
-
-Reason = Annotated[str, Meta(min_length=1, max_length=500, description="It is kept.")]
+from meterline_sidecar.web.answers.reason import Reason
 
 
 class InvoiceStep(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,8 @@
 """What the API takes and answers about corrections."""
 
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import msgspec
-from msgspec import Meta
 
 from meterline_sidecar.web.answers.money import MoneyChange
 
@@ -85,6 +84,3 @@ def _said(value: object) -> str:
             return " ".join(map(_said, cast("list[object]", value)))
         case _:
             return str(value)
-
-
-Reason = Annotated[str, Meta(min_length=1, max_length=500, description="It is kept.")]

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from meterline_sidecar.web.answers.customers import Day
+from meterline_sidecar.web.answers.reason import Reason
 
 CreditKind = Literal["goodwill", "prepaid"]
 
@@ -17,7 +18,7 @@ class NewCredit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     amount: Annotated[
         str, Meta(max_length=30, description="A decimal in quotes.", examples=["25.00"])
     ]
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Reason
     """Why; it is kept."""
     currency: Annotated[
         str | None, Meta(description="That of the customer's plan by default.")

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from meterline_sidecar.web.answers.reason import Reason
+
 
 class ShownErasure(msgspec.Struct, frozen=True, kw_only=True):
     """A name that was erased. Whose it was is not said."""
@@ -76,7 +78,7 @@ class NewErasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     subject: str
     """As it stands in events, to the letter."""
-    reason: str
+    reason: Reason
     also: tuple[str, ...] = ()
     """Other words that lead to the same person, such as an e-mail address."""
     dry_run: bool = False

@@ -14,6 +14,7 @@ from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.web.answers.collection import NewPayment, StepReason
 from meterline_sidecar.web.answers.documents import DocumentAnswer
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.api.documents import (
     DocumentNumber,
     DocumentQuery,
@@ -45,7 +46,7 @@ class NewCreditNote(
             examples=["5.00"],
         ),
     ]
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Reason
     """Why; it stands on the credit note."""
 
 

@@ -20,10 +20,10 @@ from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.web.answers.corrections import (
     CorrectionAnswer,
     CorrectionPage,
-    Reason,
     ShownCorrection,
 )
 from meterline_sidecar.web.answers.events import KINDS
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.api.external_forms import BadField, amounts, texts
 from meterline_sidecar.web.api.external_shapes import (
     EventData,

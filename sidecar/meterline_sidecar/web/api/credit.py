@@ -24,6 +24,7 @@ from meterline_sidecar.web.answers.credits import (
     ShownCredit,
     TermUse,
 )
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
@@ -41,7 +42,7 @@ class EndCreditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     customer: CustomerId
     credit: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Reason
 
 
 async def get_credits(parts: Parts, query: CreditsQuery) -> CustomerCredits:

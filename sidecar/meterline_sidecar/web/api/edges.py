@@ -17,6 +17,7 @@ from meterline_sidecar.web.answers.edges import (
     ShownEdge,
     ShownLeader,
 )
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict
@@ -39,7 +40,7 @@ class EdgeQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which edge, and why."""
 
     edge: EdgeName
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Reason
 
 
 async def list_edges(parts: Parts, query: Nothing) -> EdgeList:

@@ -25,7 +25,6 @@ from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import ID_MAX, PAGE, Limit, Nothing
 
 SUBJECT_CHARS: Final = (1, 256)
-REASON_CHARS: Final = (1, 500)
 
 
 class ErasuresQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +52,6 @@ async def erase_subject(
     """Put an alias in the place of a subject's name, wherever it stands in the ledger."""
     for name, text, (least, most) in (
         ("subject", body.subject, SUBJECT_CHARS),
-        ("reason", body.reason, REASON_CHARS),
         *(("also", word, SUBJECT_CHARS) for word in body.also),
     ):
         if not least <= len(text) <= most:

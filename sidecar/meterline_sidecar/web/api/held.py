@@ -9,6 +9,7 @@ from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.store.edge import held as store
 from meterline_sidecar.store.edge.held import HeldRow, State, Wanted
 from meterline_sidecar.web.answers.held import HeldDecision, HeldPage, ShownHeld
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
@@ -37,7 +38,7 @@ class HeldQuery(msgspec.Struct, frozen=True, kw_only=True):
 class DecideQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which held events are decided about, why, and by whom."""
 
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Reason
     author: Annotated[str, Meta(min_length=1, max_length=100)] = "api"
     event: EventId | None = None
     customer: CustomerId | None = None

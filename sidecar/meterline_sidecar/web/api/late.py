@@ -8,8 +8,8 @@ from msgspec import Meta
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.store.edge import late as store
 from meterline_sidecar.store.edge.late import LateRow
-from meterline_sidecar.web.answers.corrections import Reason
 from meterline_sidecar.web.answers.late import LatePage, ShownLate
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import ID_MAX, PAGE, CustomerId, Limit

@@ -57,7 +57,7 @@ class DropQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which row to give up, and why."""
 
     row: RowId
-    reason: Annotated[str, Meta(min_length=1, max_length=150)]
+    reason: Annotated[str, Meta(min_length=1, max_length=150, pattern=r"\S")]
 
 
 async def list_outbox(parts: Parts, query: OutboxQuery) -> OutboxPage:

@@ -17,11 +17,11 @@ from meterline_sidecar.billing.breakdown import Breakdown
 from meterline_sidecar.billing.close_run import Held, voided
 from meterline_sidecar.billing.desk import HEAPS
 from meterline_sidecar.store.edge import late
-from meterline_sidecar.web.answers.corrections import Reason
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.api.closing import CloseQuery, close_periods
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
-from meterline_sidecar.web.money import shown_ages
+from meterline_sidecar.web.money import broad, shown_ages
 from meterline_sidecar.web.operations import author_of
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import CustomerId
@@ -96,6 +96,9 @@ async def close(request: Request) -> Response:
                 )
                 for name in names
             ],
+            "is_broad": broad(
+                amount for month in desk.values() for amount in month.totals.values()
+            ),
             "desk": {name: month.heaps for name, month in desk.items()},
             "heaps": HEAPS,
             "ages": shown_ages(together(month.ages for month in desk.values())),

@@ -17,6 +17,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.web.answers.credits import NewCredit
 from meterline_sidecar.web.answers.explain import ExplainedLine, Explanation, UsedOnDay
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.api.account import read_account
 from meterline_sidecar.web.api.credit import CreditsQuery, credits_shown, grant_credit
 from meterline_sidecar.web.api.edge_events import (
@@ -143,7 +144,7 @@ async def customer(request: Request) -> Response:
             tx, at, shown, period, statement=statement
         )
         earlier = await parts.invoices.before(
-            tx, at, shown, at_ms=now_ms, limit=EARLIER
+            tx, at, shown, at_ms=period.start, limit=EARLIER
         )
         granted = await credits_shown(parts, tx, at, shown)
         account = await read_account(tx, shown, limit=ACCOUNT, now_ms=now_ms)
@@ -189,7 +190,7 @@ class CreditForm(msgspec.Struct, frozen=True, kw_only=True):
     """A credit that somebody grants on the page."""
 
     amount: Annotated[str, Meta(max_length=30)]
-    reason: Annotated[str, Meta(max_length=500)]
+    reason: Reason
     expires: date | None = None
 
 

@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from meterline_sidecar.web.answers.corrections import Reason
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.api.edges import (
     EdgeName,
     EdgeQuery,

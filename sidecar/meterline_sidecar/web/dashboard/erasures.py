@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_sidecar.web.answers.erasures import Erased, NewErasure
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.api.erasures import (
     ErasuresQuery,
     erase_subject,
@@ -34,7 +35,7 @@ class EraseForm(msgspec.Struct, frozen=True, kw_only=True):
     """Whose name is taken out, and why."""
 
     subject: str
-    reason: str
+    reason: Reason
     also: str = ""
     again: str = ""
     """The subject once more; needed to erase, and not to look."""

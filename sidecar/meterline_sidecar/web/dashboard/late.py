@@ -7,7 +7,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from meterline_sidecar.web.answers.corrections import Reason
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.api.late import (
     DecideLateQuery,
     LateQuery,

@@ -18,6 +18,7 @@ from meterline_sidecar.pdf import pdf_of
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.web.answers.collection import NewPayment, StepReason
 from meterline_sidecar.web.answers.documents import DocumentAnswer
+from meterline_sidecar.web.answers.reason import Reason
 from meterline_sidecar.web.api.collection import (
     InvoiceNumber,
     NewCreditNote,
@@ -84,7 +85,7 @@ class StepForm(msgspec.Struct, frozen=True, kw_only=True):
     """A step that somebody says an invoice took."""
 
     step: Literal["sent", "uncollectible", "void"]
-    reason: Annotated[str, Meta(max_length=500)]
+    reason: Reason
 
 
 class PaymentForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +101,7 @@ class CreditForm(msgspec.Struct, frozen=True, kw_only=True):
     """A part of an invoice that somebody credits."""
 
     amount: Annotated[str, Meta(max_length=30)]
-    reason: Annotated[str, Meta(max_length=500)]
+    reason: Reason
 
 
 async def step(request: Request) -> Response:

@@ -153,7 +153,9 @@ async def read_portal(
     projected = await parts.invoices.projected(
         tx, at, customer, period, statement=statement
     )
-    earlier = await parts.invoices.before(tx, at, customer, at_ms=now_ms, limit=EARLIER)
+    earlier = await parts.invoices.before(
+        tx, at, customer, at_ms=period.start, limit=EARLIER
+    )
     return PortalUsage(
         customer=customer.id,
         name=customer.name,

@@ -29,6 +29,7 @@ from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.printable import unreversed
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.answers.archive import left_for
+from meterline_sidecar.web.money import broad
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.rights import is_portal
 from meterline_sidecar.web.static import url_of
@@ -141,7 +142,8 @@ def prose(text: str) -> Markup:
 
 def sentence(text: str) -> Markup:
     """Return a phrase as a sentence, with code as above."""
-    return prose(f"{text[:1].upper()}{text[1:].rstrip('.')}.")
+    end = "" if text.endswith("?") else "."
+    return prose(f"{text[:1].upper()}{text[1:].rstrip('.')}{end}")
 
 
 def age(at_ms: int | None, now_ms: int) -> str | Markup:
@@ -197,6 +199,7 @@ FILTERS: Final[dict[str, Any]] = {
     "readable": readable,
     "sentence": sentence,
     "money": money,
+    "broad": broad,
     "size": size,
     "used_bytes": used_bytes,
     "apart": apart,
