@@ -94,8 +94,15 @@ else:
     draw = None
 
 
-def show(table: Table) -> None:
-    """Print a table."""
+def show(table: Table, *, none: str = "") -> None:
+    """Print a table.
+
+    Args:
+        none: what is printed instead of one without a row.
+    """
+    if none and not table.rows:
+        click.echo(none)
+        return
     lines = list(table.lines())
     if is_terminal():
         width = shutil.get_terminal_size().columns

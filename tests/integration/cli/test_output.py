@@ -9,7 +9,12 @@ from typing import IO, Any
 
 import pytest
 
-from tests.sidecar_process import COMMAND_TIMEOUT_S, MODULE, meterline
+from tests.sidecar_process import (
+    COMMAND_TIMEOUT_S,
+    MODULE,
+    SidecarProcess,
+    meterline,
+)
 
 LONG = ("config", "schema")
 ROOM_BYTES = 4_096
@@ -162,6 +167,27 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     assert done.returncode == empty.returncode == 1
     assert "File name too long; name a file that you can read" in done.stderr
     assert empty.stderr == "meterline: there is no file ''\n"
+
+
+def test_an_empty_ledger_says_so_in_words(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path, meterline="", pricing="") as sidecar:
+        told = {
+            command: sidecar.meterline(*command.split()).stdout.splitlines()[0]
+            for command in (
+                "customers list",
+                "usage",
+                "close --list paid",
+                "token list",
+            )
+        }
+
+    assert told == {
+        "customers list": "no customer is defined; add a [[customer]] to meterline.toml,"
+        " or use `meterline customers add`",
+        "usage": "there is no usage to show",
+        "close --list paid": "no invoice is final yet",
+        "token list": "there is no token; `meterline token create NAME` makes one",
+    }
 
 
 def test_nobody_is_erased_where_nobody_can_be_asked() -> None:

@@ -229,7 +229,7 @@ def tell_collected(answer: CollectedMonths) -> None:
                 owed = [money(one.amount, one.currency) for one in heap.amounts]
                 amount = " and ".join(owed)
                 table.add(month.period, heap.state, f"{heap.invoices:,}", amount)
-    show(table)
+    show(table, none="no invoice is final yet")
     if answer.ages:
         click.echo()
         tell_ages(answer.ages, money)

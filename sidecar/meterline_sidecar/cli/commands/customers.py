@@ -89,7 +89,11 @@ def list_customers(config_path: Path | None, url: str | None, is_json: bool) -> 
         owner = "taken out" if one.is_taken_out else one.owner
         plans = ", ".join([one.plan or "", *map(str, one.plans)])
         table.add(one.id, one.name, plans, owner, _some(one.subjects))
-    show(table)
+    show(
+        table,
+        none="no customer is defined; add a [[customer]] to meterline.toml, or use"
+        " `meterline customers add`",
+    )
 
 
 @command.command("show")

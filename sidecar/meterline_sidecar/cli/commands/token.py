@@ -95,7 +95,7 @@ def list_tokens(config_path: Path | None, is_json: bool) -> None:
     for token in tokens:
         scope = token.scope if token.source is None else f"{token.scope} {token.source}"
         table.add(token.id, token.name, scope, format_time_ms(token.created_ms))
-    show(table)
+    show(table, none="there is no token; `meterline token create NAME` makes one")
 
 
 @command.command()

@@ -92,7 +92,7 @@ def tell_usage(answer: AllUsage) -> None:
             for group in meter.groups:
                 labels = ", ".join(group.labels.values())
                 table.add("", "", f"  {labels}", quantity(group.quantity), "")
-    show(table)
+    show(table, none="there is no usage to show")
     for one in answer.left_out[:LEFT_OUT_SHOWN]:
         click.echo(printable(f"! left out {one.customer}: {one.why}"))
     if (more := len(answer.left_out) - LEFT_OUT_SHOWN) > 0:
