@@ -170,15 +170,12 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
 
 
 def test_an_empty_ledger_says_so_in_words(tmp_path: Path) -> None:
+    what_if = f"what-if --plan {tmp_path / 'pricing.toml'}"
+    lists = ("customers list", "usage", "close --list paid", "token list", what_if)
     with SidecarProcess(tmp_path, meterline="", pricing="") as sidecar:
         told = {
             command: sidecar.meterline(*command.split()).stdout.splitlines()[0]
-            for command in (
-                "customers list",
-                "usage",
-                "close --list paid",
-                "token list",
-            )
+            for command in lists
         }
 
     assert told == {
@@ -186,6 +183,7 @@ def test_an_empty_ledger_says_so_in_words(tmp_path: Path) -> None:
         " or use `meterline customers add`",
         "usage": "there is no usage to show",
         "close --list paid": "no invoice is final yet",
+        what_if: "there is no customer whose prices could differ",
         "token list": "there is no token; `meterline token create NAME` makes one",
     }
 

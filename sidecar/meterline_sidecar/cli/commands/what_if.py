@@ -174,7 +174,7 @@ def _tell(differences: tuple[Difference, ...], left_out: dict[str, str]) -> None
             ", ".join(line.name for line in one.lines),
         )
     _add_totals(table, differences)
-    show(table)
+    show(table, none="there is no customer whose prices could differ")
     for one in differences:
         if one.unpriced:
             meters = ", ".join(one.unpriced)
