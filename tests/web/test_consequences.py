@@ -1,6 +1,5 @@
 """What a change would do to money is said before it is made, and is what it does then."""
 
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +7,21 @@ import pytest
 
 from meterline_sidecar.billing import moved
 from meterline_sidecar.usage import recount as recounting
-from tests.web.conftest import OpenWeb, configure
-from tests.web.test_final import BASIC, CALLS, PRO, Desk, customer, november_is_final
+from tests.web.conftest import configure
+from tests.web.test_final import (
+    BASIC,
+    CALLS,
+    PRO,
+    Desk,
+    customer,
+    desk,
+    november_is_final,
+)
+
+__all__ = ["desk"]
 
 GOOD = CALLS + 'where = { status = "200-299" }\n'
 BERLIN = customer(more='time_zone = "Europe/Berlin"')
-
-
-@pytest.fixture
-async def desk(open_web: OpenWeb, tmp_path: Path) -> AsyncGenerator[Desk]:
-    async with open_web(meterline=CALLS, pricing="") as web:
-        desk = Desk(web, tmp_path)
-        desk.clock("2026-11-15T12:00:00Z")
-        yield desk
 
 
 async def reload(

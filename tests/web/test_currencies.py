@@ -1,14 +1,11 @@
 """An invoice has one currency, whatever is agreed; what is owed in two is told apart."""
 
 import re
-from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.web.again import computed_again
-from tests.web.conftest import OpenWeb
 from tests.web.test_final import (
     BASIC,
     CALLS,
@@ -16,19 +13,14 @@ from tests.web.test_final import (
     PRO,
     Desk,
     customer,
+    desk,
     november_is_final,
 )
 
+__all__ = ["desk"]
+
 PLANS = BASIC + PRO + JAPAN
 PAID = BASIC + '[[plan.credit]]\nname = "start"\namount = "0.60"\n' + PRO + JAPAN
-
-
-@pytest.fixture
-async def desk(open_web: OpenWeb, tmp_path: Path) -> AsyncGenerator[Desk]:
-    async with open_web(meterline=CALLS, pricing="") as web:
-        desk = Desk(web, tmp_path)
-        desk.clock("2026-11-15T12:00:00Z")
-        yield desk
 
 
 async def owed(desk: Desk, period: str) -> dict[str, str]:

@@ -1,12 +1,8 @@
 """Changes with a date, and several at once: what is final is out of their reach."""
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
 import pytest
 
 from meterline_sidecar.terms.keeper import TermsRefused
-from tests.web.conftest import OpenWeb
 from tests.web.test_final import (
     BASIC,
     CALLS,
@@ -14,19 +10,13 @@ from tests.web.test_final import (
     PRO,
     Desk,
     customer,
+    desk,
     november_is_final,
 )
 
+__all__ = ["desk"]
+
 BOLT = customer("bolt", subjects="bolt_*")
-
-
-@pytest.fixture
-async def desk(open_web: OpenWeb, tmp_path: Path) -> AsyncGenerator[Desk]:
-    """A sidecar in the middle of November, with one customer."""
-    async with open_web(meterline=CALLS, pricing="") as web:
-        desk = Desk(web, tmp_path)
-        desk.clock("2026-11-15T12:00:00Z")
-        yield desk
 
 
 async def test_a_subject_cannot_move_from_a_day_that_is_final_for_who_paid(

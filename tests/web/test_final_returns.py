@@ -1,13 +1,10 @@
 """Customers who leave, come back, and end otherwise than was said."""
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
 import pytest
 
 from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.terms.files import wanted_of
-from tests.web.conftest import OpenWeb, configure
+from tests.web.conftest import configure
 from tests.web.test_final import (
     BASIC,
     CALLS,
@@ -15,19 +12,13 @@ from tests.web.test_final import (
     PRO,
     Desk,
     customer,
+    desk,
     november_is_final,
 )
 
+__all__ = ["desk"]
+
 STARTS = "starts = 2026-11-01"
-
-
-@pytest.fixture
-async def desk(open_web: OpenWeb, tmp_path: Path) -> AsyncGenerator[Desk]:
-    """A sidecar in the middle of November, with one customer."""
-    async with open_web(meterline=CALLS, pricing="") as web:
-        desk = Desk(web, tmp_path)
-        desk.clock("2026-11-15T12:00:00Z")
-        yield desk
 
 
 async def test_months_of_an_absence_cost_nothing(desk: Desk) -> None:
