@@ -10,7 +10,7 @@ from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.bundle import Bundle
 from meterline_sidecar.store.edge.archive import file_of_batch
 from meterline_sidecar.store.edge.begin import begin
-from meterline_sidecar.store.edge.forward import mac_of_batch
+from meterline_sidecar.store.edge.events import mac_of_batch
 from meterline_sidecar.store.port import Database, Tx
 
 

@@ -32,8 +32,7 @@ from meterline_sidecar.store.edge import corrections, edge_files
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.begin import Begin, begin
-from meterline_sidecar.store.edge.events import BatchRow
-from meterline_sidecar.store.edge.forward import mac_of_batch
+from meterline_sidecar.store.edge.events import BatchRow, mac_of_batch
 from meterline_sidecar.store.journal import ID_MAX
 from meterline_sidecar.store.port import Ledger, Tx
 

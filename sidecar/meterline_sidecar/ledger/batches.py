@@ -18,7 +18,7 @@ from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge.erase import seals_of
-from meterline_sidecar.store.edge.events import BatchRow, EventRow
+from meterline_sidecar.store.edge.events import BatchRow, EventRow, mac_of_batch
 from meterline_sidecar.store.edge.hashed import Hashed, HashedEvents
 from meterline_sidecar.store.port import Tx
 
@@ -51,7 +51,7 @@ async def verify_batches(
         done is not None
         and done.begins_behind == last_id
         and done.has_archive == away.is_read
-        and await store.batch_mac(tx, done.batch_id) == done.mac
+        and await mac_of_batch(tx, done.batch_id) == done.mac
     ):
         previous, last_id, hours = done.mac, done.batch_id, dict(done.hours)
         report.resumed_at_batch = done.batch_id

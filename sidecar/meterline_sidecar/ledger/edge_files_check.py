@@ -9,7 +9,7 @@ from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.store.edge import archive
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge.edge_files import OWN, EdgeFile
-from meterline_sidecar.store.edge.forward import mac_of_batch
+from meterline_sidecar.store.edge.events import mac_of_batch
 from meterline_sidecar.store.port import Tx
 
 

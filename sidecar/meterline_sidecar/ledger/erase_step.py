@@ -13,9 +13,9 @@ from meterline_sidecar.ledger.erased import EraseRefused, Erasing
 from meterline_sidecar.ledger.external import name_mac
 from meterline_sidecar.store.edge import erase as store
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge import external, integrity, packed_words
+from meterline_sidecar.store.edge import external, packed_words
 from meterline_sidecar.store.edge.begin import begin
-from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.store.edge.events import EventRow, mac_of_batch
 from meterline_sidecar.store.pack_words import with_texts
 from meterline_sidecar.store.port import Tx
 
@@ -123,7 +123,7 @@ async def next_step(tx: Tx, key: bytes, erasing: Erasing) -> Step:
         losses = await event_store.losses_of_batch(tx, batch)
         sealed = await store.seals_of(tx, "batches", first=batch_id, last=batch_id)
         stored = Stored(batch, producer, mac, events, losses, sealed.get(batch_id))
-        previous = await integrity.batch_mac(tx, batch_id - 1)
+        previous = await mac_of_batch(tx, batch_id - 1)
         first = await begin(tx)
         if previous is None:
             previous = first.mac or GENESIS

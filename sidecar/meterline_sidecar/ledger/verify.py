@@ -47,8 +47,8 @@ from meterline_sidecar.ledger.seals import verify_seals
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.edge.events import mac_of_batch
 from meterline_sidecar.store.port import Database, LedgerReader, Tx
 
 ALARM: Final = "integrity_alarm"
@@ -83,7 +83,7 @@ async def check_head(tx: Tx, head: Head | None) -> str | None:
     """
     if head is None:
         return None
-    mac = await store.batch_mac(tx, head.batch_id)
+    mac = await mac_of_batch(tx, head.batch_id)
     if mac == head.mac:
         return None
     newest = (await event_store.marks(tx)).batch_id

@@ -303,6 +303,12 @@ async def add_batch(tx: Tx, batch: BatchRow, mac: bytes) -> None:
     )
 
 
+async def mac_of_batch(tx: Tx, batch_id: int) -> bytes | None:
+    """Return the mac of a batch that is here; ``None`` where there is none."""
+    row = await tx.fetch_one("SELECT mac FROM batches WHERE id = ?", (batch_id,))
+    return None if row is None else row[0]
+
+
 async def batches_after(
     tx: Tx, batch_id: int, *, limit: int
 ) -> list[tuple[BatchRow, str, bytes]]:

@@ -23,12 +23,6 @@ class NamedEvent(NamedTuple):
     external_id: str | None
 
 
-async def mac_of_batch(tx: Tx, batch_id: int) -> bytes | None:
-    """Return the mac of a batch that is here; ``None`` where there is none."""
-    row = await tx.fetch_one("SELECT mac FROM batches WHERE id = ?", (batch_id,))
-    return None if row is None else row[0]
-
-
 async def events_to_send(
     tx: Tx, batch: BatchRow, *, first: int, limit: int
 ) -> list[NamedEvent]:

@@ -60,12 +60,6 @@ def _json(rows: list[list[int]]) -> str:
     return msgspec.json.encode(rows).decode()
 
 
-async def batch_mac(tx: Tx, batch_id: int) -> bytes | None:
-    """Return the mac of a batch, or ``None`` where there is no such batch."""
-    row = await tx.fetch_one("SELECT mac FROM batches WHERE id = ?", (batch_id,))
-    return None if row is None else row[0]
-
-
 async def stray_rows(tx: Tx) -> list[tuple[str, int]]:
     """Return ``(table, how many more rows than were committed in batches)``."""
     found: list[tuple[str, int]] = []
