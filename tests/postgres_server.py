@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from meterline_sidecar.config.postgres import PostgresUrl
 from tests.conftest import MEMORY
 from tests.patience import PATIENCE_S
@@ -76,6 +78,14 @@ def programs(version: int) -> Path | None:
         return None
     folder = Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
     return folder if (folder / "initdb").exists() else None
+
+
+def needed(version: int) -> Path:
+    """Return the directory of a version's programs; skip the test that has none."""
+    found = programs(version)
+    if found is None:
+        pytest.skip(f"PostgreSQL {version} is not installed: see .ci/run")
+    return found
 
 
 class PostgresServer:
@@ -228,7 +238,7 @@ def folder_of_server(where: Path | None) -> Generator[Path]:
 def started(
     version: int, *, is_durable: bool = False, where: Path | None = None
 ) -> Generator[PostgresServer]:
-    """Run a server that is there until the block ends.
+    """Run a server that is there until the block ends; skip a test without its programs.
 
     Its directory is short: the path of a socket has a limit.
 
@@ -237,8 +247,7 @@ def started(
         is_durable: on a disk, with all that a power cut asks for.
         where: in which folder its own is made; by default where temporary ones are.
     """
-    found = programs(version)
-    assert found is not None
+    found = needed(version)
     in_memory = not is_durable and (
         os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(MEMORY)
     )
@@ -297,3 +306,9 @@ def shared(version: int) -> PostgresServer:
     server = stack.enter_context(started(version))
     atexit.register(stack.close)
     return server
+
+
+def shared_database(version: int = 15) -> PostgresUrl:
+    """Return the address of a new database of that server."""
+    server = shared(version)
+    return server.url(server.create())

@@ -27,9 +27,9 @@ from tests.fault.test_fleet import MILLION, Load
 from tests.plans import starter_each
 from tests.postgres_server import (
     PostgresServer,
+    needed,
     pooled,
     pooler,
-    programs,
     started,
 )
 from tests.sidecar_process import SidecarProcess, until
@@ -229,8 +229,7 @@ report_every_s = 1
 @pytest.fixture
 def small_server(tmp_path: Path) -> Generator[tuple[PostgresServer, Path]]:
     """Run a server whose data are on a small disk."""
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    needed(15)
     folder = Path(tempfile.mkdtemp(prefix="pgd"))
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:

@@ -9,12 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from meterline_sidecar.config.postgres import PostgresUrl
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Ledger
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared_database
 
 Opened = AbstractAsyncContextManager[Ledger]
 EMPTY: Final = """
@@ -48,8 +46,6 @@ async def postgres(version: int) -> AsyncGenerator[Ledger]:
 
     A new database for each takes 50 times as long.
     """
-    if programs(version) is None:
-        pytest.skip(f"PostgreSQL {version} is not installed: see .ci/run")
     ledger = await open_ledger(_url(version))
     async with ledger.reading() as tx:
         before = await tx.fetch_one(INDEXES)
@@ -76,8 +72,7 @@ DRIVERS: Final[dict[str, Callable[[Path], Opened]]] = {
 
 @cache
 def _url(version: int) -> PostgresUrl:
-    server = shared(version)
-    return server.url(server.create())
+    return shared_database(version)
 
 
 def place_of(driver: str, folder: Path) -> str:

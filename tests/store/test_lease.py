@@ -11,7 +11,7 @@ from meterline_sidecar.store import facts
 from meterline_sidecar.store.fence import fenced
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Candidate, Lease, Ledger, Turn
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared_database
 
 ONE: Final = Candidate("1" * 32, "one (process 1)", "{}")
 TWO: Final = Candidate("2" * 32, "two (process 2)", "{}")
@@ -21,10 +21,7 @@ LONG_S: Final = 3_600.0
 @pytest.fixture
 async def ledgers() -> AsyncGenerator[tuple[Ledger, Ledger]]:
     """Open one ledger twice, as two processes do."""
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
-    url = server.url(server.create())
+    url = shared_database()
     one, two = await open_ledger(url), await open_ledger(url)
     try:
         yield one, two

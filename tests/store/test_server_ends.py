@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres_server import programs
+from tests.postgres_server import needed
 from tests.sidecar_process import until
 
 STARTED = """
@@ -24,8 +24,7 @@ ENDS = {
 
 @pytest.mark.parametrize("how", ENDS)
 def test_a_server_ends_with_the_process_that_started_it(how: str) -> None:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    needed(15)
 
     done = subprocess.run(
         [sys.executable, "-c", STARTED + ENDS[how]],

@@ -12,14 +12,12 @@ from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.store.postgres import watch
 from tests.balancer import Balancer
 from tests.patience import PATIENCE_S
-from tests.postgres_server import by_port, programs, shared
+from tests.postgres_server import by_port, shared
 
 
 @pytest.fixture
 def way() -> Generator[Balancer]:
     """Stand between a ledger and its server."""
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
     with Balancer(shared(15).socket) as one:
         yield one
 

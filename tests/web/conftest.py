@@ -30,7 +30,7 @@ from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.parts import Parts
 from tests.clock import FakeClock
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR
 
@@ -150,8 +150,6 @@ def _template() -> str:
 @pytest.fixture(autouse=ON_SERVER)
 def on_server(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """Put each ledger of the sidecars in this process on a server, for a test."""
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
     server, template = shared(15), _template()
     databases: dict[Place, str] = {}
 

@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from meterline import Meter
 from tests.fleet import CENTRE, EDGE, make_certificate, on_server
 from tests.patience import PATIENCE_S
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared, shared_database
 from tests.sidecar_process import METERLINE, SIDECAR, SidecarProcess
 
 
@@ -22,10 +20,7 @@ def record(sidecar: SidecarProcess, *numbers: int) -> None:
 def test_a_ledger_moves_to_a_server_goes_on_there_and_moves_back(
     tmp_path: Path,
 ) -> None:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
-    database = server.url(server.create())
+    database = shared_database()
     make_certificate(tmp_path, "centre")
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
@@ -84,10 +79,7 @@ def test_a_ledger_moves_to_a_server_goes_on_there_and_moves_back(
 
 
 def test_a_move_that_came_to_nothing_can_be_made_another_day(tmp_path: Path) -> None:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
-    there = server.url(server.create())
+    there = shared_database()
     make_certificate(tmp_path, "centre")
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
@@ -98,7 +90,7 @@ def test_a_move_that_came_to_nothing_can_be_made_another_day(tmp_path: Path) -> 
         meterline=CENTRE.format(port=0) + METERLINE,
     )
     words = new.config.read_text()
-    new.config.write_text(words.replace(str(there), str(server.url("gone"))))
+    new.config.write_text(words.replace(str(there), str(shared(15).url("gone"))))
     with old:
         record(old, 1)
         old.until_counted(1)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-import pytest
 from click.testing import CliRunner
 
 from meterline_sidecar.cli.main import cli
@@ -16,7 +15,7 @@ from tests.fleet import CENTRE, make_certificate, on_server
 from tests.integration.fleet.asked import BY_CHANCE
 from tests.integration.fleet.lived import DAY_MS, METERLINE, PRICING
 from tests.ports import Port
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared_database
 from tests.producer import NOON_MS, WITH_PROPERTIES, Connection, batch, event
 from tests.sidecar_process import SIDECAR, SidecarProcess, until
 
@@ -220,12 +219,10 @@ def _called(sidecar: SidecarProcess, words: list[str]) -> tuple[int, str, str]:
 
 
 def test_every_command_prints_the_same_of_either_database(tmp_path: Path) -> None:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
+    database = shared_database()
 
     on_file = printed(tmp_path / "file", None)
-    on_server = printed(tmp_path / "server", server.url(server.create()))
+    on_server = printed(tmp_path / "server", database)
 
     for asked, got in on_file.items():
         assert on_server[asked] == got, asked

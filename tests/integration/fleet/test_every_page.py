@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.clock import FakeClock
 from tests.integration.fleet.asked import Asked, offered
 from tests.integration.fleet.conftest import World
 from tests.integration.fleet.lived import METERLINE, PRICING, lived
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared_database
 
 REFUSED: Final = {
     ("POST", "/login"): "nobody has a token",
@@ -25,11 +23,8 @@ REFUSED: Final = {
 async def test_every_page_and_answer_is_the_same_on_either_database(
     tmp_path: Path,
 ) -> None:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
     both: list[Asked] = []
-    for name, database in (("file", None), ("server", server.url(server.create()))):
+    for name, database in (("file", None), ("server", shared_database())):
         world = World(tmp_path / name, database=database, clock=FakeClock())
         async with world.centre(METERLINE, pricing=PRICING) as centre:
             asked = Asked(centre)

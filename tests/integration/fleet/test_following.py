@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.fleet.conftest import Host, World, until
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared_database
 from tests.sidecar_process import METERLINE, PRICING
 
 OTHER: Final = METERLINE.replace("Acme Corp", "Acme Limited")
@@ -21,10 +21,7 @@ REFUSED: Final = (
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """Run centres on a server."""
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
-    return World(tmp_path, database=server.url(server.create()))
+    return World(tmp_path, database=shared_database())
 
 
 def second(world: World, text: str = METERLINE) -> Any:

@@ -24,7 +24,7 @@ from tests.integration.fleet.test_postgres import (
     finalize,
     live,
 )
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared_database
 from tests.producer import batch, event
 from tests.sidecar_process import METERLINE, meterline
 from tests.web.again import computed_again
@@ -144,10 +144,7 @@ async def tables_of(
 
 @pytest.fixture
 def database() -> PostgresUrl:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
-    return server.url(server.create())
+    return shared_database()
 
 
 async def test_a_ledger_that_has_lived_moves_to_a_server_and_back(

@@ -4,14 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from tests.clock import FakeClock
 from tests.fleet import Fleet
 from tests.integration.fleet.conftest import Host, World
 from tests.integration.fleet.test_centre import BY_HAND, DECEMBER_MS
 from tests.patience import PATIENCE_S
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared_database
 from tests.producer import NOON_MS, PRODUCER, batch, event
 from tests.sidecar_process import METERLINE
 
@@ -117,11 +115,8 @@ async def live(host: Host) -> dict[str, list[tuple[Any, ...]]]:
 async def test_two_months_come_to_the_same_rows_and_invoices_on_either_database(
     tmp_path: Path,
 ) -> None:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
     found: list[dict[str, list[tuple[Any, ...]]]] = []
-    server = shared(15)
-    for name, database in (("file", None), ("server", server.url(server.create()))):
+    for name, database in (("file", None), ("server", shared_database())):
         (tmp_path / name).mkdir()
         world = World(tmp_path / name, database=database, clock=FakeClock())
         world.held.close()
@@ -138,10 +133,7 @@ async def test_two_months_come_to_the_same_rows_and_invoices_on_either_database(
 
 
 async def test_edges_send_to_a_centre_on_postgresql(world: World) -> None:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
-    world.database = server.url(server.create())
+    world.database = shared_database()
     async with world.centre() as centre, world.edge("one") as one:
         await one.ship(batch(*[event() for _ in range(40)]))
         async with asyncio.timeout(PATIENCE_S):
@@ -151,10 +143,7 @@ async def test_edges_send_to_a_centre_on_postgresql(world: World) -> None:
 
 
 def test_a_centre_that_was_killed_leads_as_soon_as_it_is_back(tmp_path: Path) -> None:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
-    with Fleet(tmp_path, database=server.url(server.create())) as fleet:
+    with Fleet(tmp_path, database=shared_database()) as fleet:
         centre = fleet.centre
         first = centre.get("/status")["leader"]
         centre.kill()

@@ -34,7 +34,7 @@ from meterline_sidecar.terms.moved import TermsMoved
 from meterline_sidecar.terms.owners import WantedCustomer
 from tests.clock import FakeClock
 from tests.patience import PATIENCE_S
-from tests.postgres_server import programs, shared
+from tests.postgres_server import shared_database
 from tests.producer import NOON_MS, batch, event
 
 KEY: Final = b"k" * 32
@@ -90,10 +90,7 @@ class Process:
 
 @pytest.fixture
 async def processes(tmp_path: Path) -> AsyncGenerator[tuple[Process, Process]]:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    server = shared(15)
-    url = server.url(server.create())
+    url = shared_database()
     found = [Process(await open_ledger(url), tmp_path / name) for name in ("a", "b")]
     for one in found:
         await one.start()
