@@ -50,16 +50,21 @@ class SecretSource:
     is taken out of the environment so that no child process inherits it; then the
     file that systemd's ``LoadCredential=`` puts into ``$CREDENTIALS_DIRECTORY``.
     Files are read again on every call: a rotated key needs no restart.
+
+    Args:
+        setting: the key of the configuration that names the file.
     """
 
     def __init__(
         self,
         *,
         file: Path | None,
+        setting: str,
         variable: str,
         credential: str,
         environ: MutableMapping[str, str] = os.environ,
     ) -> None:
+        self._setting = setting if file else f"the credential {credential}"
         self._file = file or _credential_file(credential, environ)
         given = environ.pop(variable, None)
         self._given = Secret(given.strip()) if given and given.strip() else None
@@ -76,7 +81,9 @@ class SecretSource:
             return self._given
         words = self._words(self._file)
         if len(words) != 1:
-            raise ConfigError(f"{self._file}: expected one key and nothing else")
+            raise ConfigError(
+                f"{self._setting}: {self._file}: expected one key and nothing else"
+            )
         return Secret(words[0])
 
     def read_each(self) -> tuple[Secret, ...]:
@@ -90,7 +97,9 @@ class SecretSource:
             return tuple(map(Secret, given.split()))
         words = self._words(self._file)
         if not words:
-            raise ConfigError(f"{self._file}: expected a key on each line")
+            raise ConfigError(
+                f"{self._setting}: {self._file}: expected a key on each line"
+            )
         return tuple(map(Secret, words))
 
     def _words(self, path: Path) -> list[str]:
@@ -98,9 +107,12 @@ class SecretSource:
             raw = read_small_file(path, bytes_max=SECRET_BYTES_MAX)
             return raw.decode("ascii").split()
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from error
+            raise ConfigError(
+                f"{self._setting}: {path}: {error.strerror}; put the secret there, for"
+                " this user to read"
+            ) from error
         except UnicodeDecodeError:
-            raise ConfigError(f"{path}: not an ASCII text") from None
+            raise ConfigError(f"{self._setting}: {path}: not an ASCII text") from None
 
 
 def _credential_file(name: str, environ: Mapping[str, str]) -> Path | None:

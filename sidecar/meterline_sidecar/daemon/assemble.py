@@ -304,7 +304,7 @@ def _plan_following(parts: Parts, files: LoadedFiles, goes_on: Job) -> None:
 
 
 def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
-    config, only = parts.config, parts.leading.only
+    config, clock, only = parts.config, parts.clock, parts.leading.only
 
     def every(seconds: float, name: str, job: Job) -> None:
         parts.schedule.every(seconds, name, only(job))
@@ -316,7 +316,7 @@ def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
         parts.customers,
         config.alert_rules,
         names=config.names,
-        clock=parts.clock,
+        clock=clock,
         is_told=url is not None,
     )
     alerts.watch(parts.standings, leads=parts.leading.leads)
@@ -325,12 +325,11 @@ def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
     if url is not None:
         secret = SecretSource(
             file=config.alerts.secret_file,
+            setting="alerts.secret_file",
             variable="METERLINE_ALERTS_SECRET",
             credential="alerts_secret",
         )
-        delivery = AlertDelivery(
-            parts.database, url, secret=secret.read, clock=parts.clock
-        )
+        delivery = AlertDelivery(parts.database, url, secret=secret.read, clock=clock)
         every(DELIVER_EVERY_S, "alert webhooks", delivery.run)
 
 

@@ -56,6 +56,7 @@ def open_api(
     """
     key = SecretSource(
         file=config.stripe.api_key_file,
+        setting="stripe.api_key_file",
         variable=STRIPE_KEY_VARIABLE,
         credential="stripe_api_key",
         environ=environ,
@@ -130,6 +131,7 @@ def open_stripe(
 def _webhook_secrets(config: Config, environ: MutableMapping[str, str]) -> SecretSource:
     return SecretSource(
         file=config.stripe.webhook_secret_file,
+        setting="stripe.webhook_secret_file",
         variable=SECRET_VARIABLE,
         credential="stripe_webhook_secret",
         environ=environ,

@@ -14,7 +14,11 @@ CANARY = "sk_live_canary_4242"
 
 def source(file: Path | None, environ: dict[str, str]) -> SecretSource:
     return SecretSource(
-        file=file, variable="STRIPE_KEY", credential="stripe", environ=environ
+        file=file,
+        setting="stripe.api_key_file",
+        variable="STRIPE_KEY",
+        credential="stripe",
+        environ=environ,
     )
 
 
@@ -81,9 +85,21 @@ def test_a_file_without_one_key_is_refused_without_showing_it(
     assert not text or text not in str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere"):
+def test_a_missing_file_is_named_with_the_key_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
         source(tmp_path / "nowhere", {}).read()
+
+    assert str(caught.value) == (
+        f"stripe.api_key_file: {tmp_path}/nowhere: No such file or directory; put the"
+        " secret there, for this user to read"
+    )
+
+
+def test_a_credential_that_holds_no_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "stripe").write_text("two words")
+
+    with pytest.raises(ConfigError, match=r"the credential stripe: .* one key and"):
+        source(None, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).read()
 
 
 def test_several_keys_stand_one_on_a_line_where_there_may_be_several(

@@ -45,7 +45,7 @@ def command(keep: bool) -> None:
     Nothing is sent anywhere.
     """
     with stage() as demo:
-        click.echo("starting the sidecar ...")
+        click.echo("starting the sidecar, with a clock that can be set ahead ...")
         demo.start_sidecar()
         with Client(f"http://{demo.http}") as client:
             _until(demo, lambda: _is_ready(client))
