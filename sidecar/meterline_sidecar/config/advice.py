@@ -14,6 +14,7 @@ from meterline_sidecar.config.stripe import STRIPE_KEY_VARIABLE
 from meterline_sidecar.config.variables import stray_variables
 from meterline_sidecar.errors import installing
 
+CERTIFICATES: Final = ("ca_file", "tls_certificate", "client_ca")
 FOR_OTHERS: Final = 0o007
 
 
@@ -30,6 +31,8 @@ def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
             yield f"customer {customer.id} has no plan, and so no invoice"
     if config.seller != SellerConfig() and not config.seller.name:
         yield "seller.name is missing: invoices do not say who sends them"
+    yield from _secrets("sidecar", config.sidecar, ("database_password_file",))
+    yield from _missing("centre", config.centre, CERTIFICATES)
     yield from _secrets("centre", config.centre, ("token_file", "tls_key"))
     yield from _secrets("alerts", config.alerts, ("secret_file",))
     yield from _extras(config)
@@ -79,12 +82,18 @@ def _stripe(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
     yield from _secrets("stripe", stripe, ("api_key_file", "webhook_secret_file"))
 
 
-def _secrets(table: str, config: object, keys: Sequence[str]) -> Iterator[str]:
+def _missing(table: str, config: object, keys: Sequence[str]) -> Iterator[str]:
     for key in keys:
         file: Path | None = getattr(config, key)
         if file is not None and not file.exists():
             yield f"{table}.{key}: there is no file {file} here"
-        elif file is not None and file.stat().st_mode & FOR_OTHERS:
+
+
+def _secrets(table: str, config: object, keys: Sequence[str]) -> Iterator[str]:
+    yield from _missing(table, config, keys)
+    for key in keys:
+        file: Path | None = getattr(config, key)
+        if file is not None and file.exists() and file.stat().st_mode & FOR_OTHERS:
             yield f"{table}.{key}: others can read {file}; chmod 600 it"
 
 

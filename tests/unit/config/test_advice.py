@@ -62,6 +62,7 @@ def test_what_is_configured_and_not_installed_is_told_with_the_command(
     extra: str,
 ) -> None:
     customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
+    (tmp_path / "c.pem").touch()
     (tmp_path / "k.pem").touch(0o600)
     assert told(tmp_path, text + METER + customer) == []
 
@@ -138,6 +139,26 @@ def test_the_secret_of_a_webhook_is_there(tmp_path: Path) -> None:
     (found,) = told(tmp_path, f"{METER}{customer}{alerts}")
 
     assert found.startswith("alerts.secret_file: there is no file")
+
+
+def test_every_file_of_a_centre_is_there(tmp_path: Path) -> None:
+    centre = (
+        '[sidecar]\nrole = "centre"\ndatabase = "postgresql://m@db/m"\n'
+        'database_password_file = "password"\n[centre]\nlisten = "127.0.0.1:0"\n'
+        'tls_certificate = "c.pem"\ntls_key = "c.key"\nclient_ca = "ca.pem"\n'
+    )
+
+    found = [
+        text.partition(": there is no file")[0]
+        for text in told(tmp_path, METER + centre)
+    ]
+
+    assert [text for text in found if " " not in text] == [
+        "sidecar.database_password_file",
+        "centre.tls_certificate",
+        "centre.client_ca",
+        "centre.tls_key",
+    ]
 
 
 @pytest.mark.parametrize(
