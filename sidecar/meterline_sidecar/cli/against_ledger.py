@@ -9,10 +9,11 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.across import billed_twice
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import invoices
+from meterline_sidecar.store import facts, invoices
 from meterline_sidecar.store.open import Place, open_reader
 from meterline_sidecar.store.port import Readable
 from meterline_sidecar.store.terms import is_known
+from meterline_sidecar.stripe.account import ACCOUNT
 from meterline_sidecar.terms.book import ALWAYS, Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.diff import Diff, Differ
@@ -99,6 +100,18 @@ async def is_agreed_with(config: Config, customer: str) -> bool:
         return False
     async with _open(config.sidecar.database) as reader, reader.reading() as tx:
         return await is_known(tx, "customer", customer)
+
+
+async def bound_account(config: Config) -> str | None:
+    """Return which account at Stripe the ledger reports to; ``None``: none yet.
+
+    Raises:
+        CannotCompare: the ledger is there and cannot be read.
+    """
+    if not config.has_ledger:
+        return None
+    async with _open(config.ledger) as reader, reader.reading() as tx:
+        return await facts.get_fact(tx, ACCOUNT)
 
 
 class Agreed(NamedTuple):

@@ -21,6 +21,7 @@ from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.account import LedgerAccount
 from meterline_sidecar.stripe.billed import BilledMeters
 from meterline_sidecar.stripe.by_hand import RowsByHand
+from meterline_sidecar.stripe.calls import Accounts
 from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.door import StripeDoor
 from meterline_sidecar.stripe.enqueue import Enqueuer
@@ -47,12 +48,12 @@ def open_api(
     config: Config,
     *,
     environ: MutableMapping[str, str],
-    account: LedgerAccount | None = None,
+    accounts: Accounts | None = None,
 ) -> StripeDoor:
     """Return the way to Stripe; its key is taken out of ``environ``.
 
     Args:
-        account: the one that the key has to be of; ``None``: any.
+        accounts: asked about each key before it is used; ``None``: any will do.
     """
     key = SecretSource(
         file=config.stripe.api_key_file,
@@ -65,7 +66,7 @@ def open_api(
         key.read,
         api_base=config.stripe.api_base,
         meter_events_base=config.stripe.meter_events_base,
-        accounts=account,
+        accounts=accounts,
     )
 
 
@@ -86,7 +87,7 @@ def open_stripe(
     """
     config = files()
     stripe = config.stripe
-    api = open_api(config, environ=environ, account=LedgerAccount(database))
+    api = open_api(config, environ=environ, accounts=LedgerAccount(database))
     secrets = _webhook_secrets(config, environ)
     customers = StripeIds(terms, clock=clock)
 

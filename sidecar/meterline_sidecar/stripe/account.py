@@ -41,21 +41,39 @@ class LedgerAccount:
             refusal = _wrong_mode(await outbox.cursor(tx), is_live=is_live)
         if account is None or refusal is not None:
             return refusal
-        given = f"{'live' if is_live else 'sandbox'} {account}"
+        given = _named(account, is_live=is_live)
         if known is None and is_telling:
             async with self._database.transaction() as tx:
-                known = await facts.get_fact(
-                    tx, ACCOUNT
-                )  # another process may be first
+                # Another process may have been first.
+                known = await facts.get_fact(tx, ACCOUNT)
                 if known is None:
                     await facts.put_fact(tx, ACCOUNT, given)
                     log.info("this ledger reports to %s from now on", _in_words(given))
-        if known in (None, given):
-            return None
-        return (
-            f"this ledger reports to {_in_words(known)} but the key is of"
-            f" {_in_words(given)}: put a key of the first in its place, or {ELSEWHERE}"
+        difference = other_account(known, is_live=is_live, account=account)
+        return difference and (
+            f"{difference}: put a key of the first in its place, or {ELSEWHERE}"
         )
+
+
+def other_account(
+    known: str | None, *, is_live: bool, account: str | None
+) -> str | None:
+    """Return in words that a key is of another account; ``None``: it is not, or unknown.
+
+    Args:
+        known: what the fact says; ``None``: there is none yet.
+        account: whose the key is; ``None``: that is not known.
+    """
+    if known is None or account is None:
+        return None
+    given = _named(account, is_live=is_live)
+    if known == given:
+        return None
+    return f"this ledger reports to {_in_words(known)} but the key is of {_in_words(given)}"
+
+
+def _named(account: str, *, is_live: bool) -> str:
+    return f"{'live' if is_live else 'sandbox'} {account}"
 
 
 def _in_words(bound: str) -> str:

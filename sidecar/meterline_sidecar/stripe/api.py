@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import stripe
 from stripe.v2.billing import MeterEventSession
@@ -19,7 +19,7 @@ from meterline_sidecar.stripe.answers import (
     fields_of,
     trouble_of,
 )
-from meterline_sidecar.stripe.calls import Method
+from meterline_sidecar.stripe.calls import Accounts, Method
 from meterline_sidecar.stripe.meter_events import (
     Busy,
     Delivered,
@@ -38,21 +38,6 @@ CANNOT_SAY: Final = frozenset({400, 403, 404})
 """Answers to whose a key is that say that this one may not ask."""
 
 RawRequest = Callable[..., Awaitable[Any]]
-
-
-class Accounts(Protocol):
-    """Says which account a key may be of."""
-
-    async def refusal(
-        self, *, is_live: bool, account: str | None, is_telling: bool
-    ) -> str | None:
-        """Return why a key is not to be used; ``None``: it may be.
-
-        Args:
-            account: whose the key is; ``None``: that is not known.
-            is_telling: whether something is to be told, and not only read.
-        """
-        ...
 
 
 # The SDK's own log repeats what servers say, which may repeat the key; and its

@@ -30,6 +30,21 @@ class StripeCalls(Protocol):
         ...
 
 
+class Accounts(Protocol):
+    """Says which account a key may be of."""
+
+    async def refusal(
+        self, *, is_live: bool, account: str | None, is_telling: bool
+    ) -> str | None:
+        """Return why a key is not to be used; ``None``: it may be.
+
+        Args:
+            account: whose the key is; ``None``: that is not known.
+            is_telling: whether something is to be told, and not only read.
+        """
+        ...
+
+
 async def read_all(
     stripe: StripeCalls, path: str, params: Mapping[str, object] | None = None
 ) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.later import later
-from meterline_sidecar.stripe.calls import Method
+from meterline_sidecar.stripe.calls import Accounts, Method
 from meterline_sidecar.stripe.meter_events import MeterEvent, Outcome
 
 if TYPE_CHECKING:
-    from meterline_sidecar.stripe.api import Accounts, StripeApi
+    from meterline_sidecar.stripe.api import StripeApi
 
 _module = later("meterline_sidecar.stripe.api", needs="stripe")
 

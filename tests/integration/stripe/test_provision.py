@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import RetryLater, StripeRefused
+from meterline_sidecar.store import facts
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.stripe.account import ACCOUNT
 from meterline_sidecar.stripe.billed import billed_meter
 from meterline_sidecar.stripe.pacing import Backoff
 from meterline_sidecar.stripe.provision.apply import Provisioner
@@ -362,6 +366,31 @@ def test_on_a_terminal_it_asks_before_it_changes_anything(
 
     assert said.decode().splitlines()[-1] == told
     assert (command.returncode, made) == (code, 1 if code == 0 else 0)
+
+
+async def test_the_command_says_that_a_key_is_of_another_account(
+    tmp_path: Path,
+) -> None:
+    with ServerThread() as stripe:
+        sidecar = SidecarProcess(
+            tmp_path,
+            meterline=METERLINE
+            + f'[stripe]\napi_key_file = "key"\napi_base = "{stripe.base}"\n',
+        )
+        (tmp_path / "key").write_text(KEY)
+        config = read_config(tmp_path / "meterline.toml")
+        database = await SqliteDatabase.open(config.sidecar.database)
+        async with database.transaction() as tx:
+            await facts.put_fact(tx, ACCOUNT, "live acct_2Other")
+        await database.close()
+
+        shown = sidecar.meterline("stripe", "plan")
+
+    assert shown.returncode == 0, shown.stderr
+    assert (
+        "this ledger reports to acct_2Other, live mode, of Stripe but the key is of"
+        " acct_1Meterline, a sandbox, of Stripe"
+    ) in shown.stderr
 
 
 async def test_a_meter_without_window_under_set_mode_is_told_as_drift(

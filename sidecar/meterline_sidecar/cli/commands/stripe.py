@@ -8,7 +8,7 @@ from typing import cast
 
 import click
 
-from meterline_sidecar.cli.against_ledger import agreed_of
+from meterline_sidecar.cli.against_ledger import agreed_of, bound_account
 from meterline_sidecar.cli.ask import ask
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.interruptible import run_interruptible
@@ -20,10 +20,29 @@ from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import open_api
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.stripe.account import other_account
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.provision.plan import Provision
 
 MARKS = {"create": "+", "replace": "~", "reactivate": "^"}
+
+
+class ToldOnce:
+    """Says it once, before anything is shown or made, where a key is of another account.
+
+    It may be meant so: a sandbox is provisioned by the same files.
+    """
+
+    def __init__(self, known: str | None) -> None:
+        self._known = known
+
+    async def refusal(
+        self, *, is_live: bool, account: str | None, is_telling: bool
+    ) -> None:
+        """Refuse nothing."""
+        difference = other_account(self._known, is_live=is_live, account=account)
+        if difference is not None and not is_telling:
+            click.secho(f"! {difference}", fg="yellow", err=True)
 
 
 @click.group()
@@ -87,7 +106,8 @@ async def _run(config: Config, clock: Clock, *, applies: bool) -> Provision:
         tell_clock(clock)
         for text in waiting:
             click.echo(f"not agreed, so not at Stripe either: {text}", err=True)
-    api = open_api(config, environ=os.environ.copy())
+    accounts = ToldOnce(await bound_account(config))
+    api = open_api(config, environ=os.environ.copy(), accounts=accounts)
     try:
         provisioner = Provisioner(api, config, clock=clock)
         found = await provisioner.plan()
