@@ -5,8 +5,8 @@ gone together with the WAL they were in, nor an old copy put back in place. What
 compared with what, table by table, stands in ``coverage``.
 """
 
-from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Generator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -227,8 +227,11 @@ async def verify(
         for text in await _broken_pages(ledger):
             report.add(f"the database: {text}")
         tx = await others.enter_async_context(ledger.reading())
-        away = await look_at_archive(tx, key, report, progress, archived)
-        await look_at_edge_files(tx, report, progress, archived)
+        away = Away(await begin(tx), is_read=False)
+        with _looking("archive_moves", report):
+            away = await look_at_archive(tx, key, report, progress, archived)
+        with _looking("edge_files", report):
+            await look_at_edge_files(tx, report, progress, archived)
         await verify_batches(tx, key, report, progress, mark=mark, away=away)
         if finding := await check_head(tx, head):
             report.add(finding)
@@ -237,6 +240,17 @@ async def verify(
             *(tx, key, report, progress), away=away, archived=read, recount=recount
         )
     return report
+
+
+@contextmanager
+def _looking(what: str, report: Report) -> Generator[None]:
+    """Make what cannot be read a finding, which stops nothing else."""
+    try:
+        yield
+    except (NoScratchRoom, DiskFailed, RetryLater):
+        raise  # It says nothing about the ledger.
+    except UNREADABLE as error:
+        report.add(f"{what} cannot be read: {error}")
 
 
 async def _verify_rest(
@@ -252,12 +266,8 @@ async def _verify_rest(
     """Verify what stands beside the chain; what cannot be read stops nothing else."""
 
     async def look(what: str, looking: Awaitable[None]) -> None:
-        try:
+        with _looking(what, report):
             await looking
-        except (NoScratchRoom, DiskFailed, RetryLater):
-            raise  # It says nothing about the ledger.
-        except UNREADABLE as error:
-            report.add(f"{what} cannot be read: {error}")
 
     async def look_at_terms() -> None:
         terms = await read_terms(tx)

@@ -15,6 +15,8 @@ from meterline_sidecar.errors import (
 
 _UNPACK: Final = "user-defined function raised exception"
 """What SQLite says where ``store.packs`` cannot read a pack: no other function is defined."""
+_DECODE: Final = "Could not decode to UTF-8"
+"""What Python says of a text with a byte that no text has; the text itself follows."""
 ROOM_BYTES_MIN: Final = 1 << 20  # under this, an I/O error is taken for a full disk
 
 
@@ -31,6 +33,10 @@ class translated:  # in lower case as it reads as a clause: `with translated(pat
         self, kind: object, error: BaseException | None, trace: object
     ) -> None:
         """Raise the error of ``errors.py`` that a driver's error stands for."""
+        if isinstance(
+            error, UnicodeDecodeError
+        ):  # of the schema, or of what SQLite says
+            raise _no_text(self._path) from error
         if isinstance(error, sqlite3.Error):
             raise _translate(self._path, error) from error
 
@@ -55,12 +61,20 @@ def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
             return DatabaseCorrupt(
                 f"{path}: packed events cannot be read; see `meterline doctor`"
             )
+        case 0 if str(error).startswith(_DECODE):
+            return _no_text(path)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return MeterlineError(
                 f"{text}: another program holds it; wait until that is done, or end it"
             )
         case _:
             return MeterlineError(text)
+
+
+def _no_text(path: Path) -> DatabaseCorrupt:
+    return DatabaseCorrupt(
+        f"{path}: a text in it cannot be read, it is damaged; see `meterline doctor`"
+    )
 
 
 def _has_room(path: Path) -> bool:
