@@ -131,6 +131,25 @@ async def test_parts_stay_right_as_events_come_late_and_are_corrected(
     assert await n_parts(ledger) == 0
 
 
+async def test_a_part_that_a_clock_kept_too_early_goes_with_the_next_event_of_its_day(
+    sidecar: Sidecar,
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(80, seed=1))
+    assert await keep(ledger) == 2  # by a clock that is two days ahead
+
+    sidecar.clock.time_ms = NOON_MS + 1
+    keeper = PartKeeper(sidecar.database, in_zone(TONGA), clock=sidecar.clock)
+    assert await keeper.run() == 0
+    assert await is_right(ledger)
+    await ship(ledger, 80, seed=2)
+
+    assert await n_parts(ledger) == 0
+    assert await keeper.run() == 0  # the day is not over
+    assert await is_right(ledger)
+    assert await keep(ledger) == 2
+    assert await is_right(ledger)
+
+
 async def test_a_day_is_cut_an_hour_after_its_end_and_where_it_is_the_zones(
     sidecar: Sidecar,
 ) -> None:

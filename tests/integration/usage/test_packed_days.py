@@ -128,6 +128,27 @@ async def test_packed_days_stay_right_as_events_come_late_and_are_corrected(
     assert await n_rows(ledger, "packed_days") == 0
 
 
+async def test_a_day_that_a_clock_packed_too_early_is_right_and_packed_again(
+    sidecar: Sidecar,
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(80, seed=1))
+    assert await pack(ledger) > 0  # by a clock that is two days ahead
+    n_packed = await n_rows(ledger, "packed_days")
+
+    sidecar.clock.time_ms = NOON_MS + 1
+    packer = DayPacker(sidecar.database, clock=sidecar.clock)
+    await packer.run()
+    await ship(ledger, 80, seed=2)
+    await packer.run()
+
+    # What is counted of the running day stands beside its pack, and is no finding.
+    assert await n_rows(ledger, "packed_days") == n_packed
+    assert await n_rows(ledger, "usage_days") > 0
+    assert await is_right(ledger)
+    await pack(ledger)
+    assert await is_right(ledger)
+
+
 async def test_late_values_leave_no_empty_row_beside_a_pack_that_has_their_group(
     sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
