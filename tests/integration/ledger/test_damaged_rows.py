@@ -117,3 +117,11 @@ async def test_a_schema_with_a_byte_that_no_text_has_is_a_damaged_file(
 
     with pytest.raises(DatabaseCorrupt, match=r"a text in it cannot be read.*doctor"):
         await SqliteReader.open_reader(copy)
+
+
+async def test_bytes_from_elsewhere_that_are_no_text_say_nothing_of_the_ledger(
+    sidecar: Sidecar,
+) -> None:
+    with pytest.raises(UnicodeDecodeError):
+        async with sidecar.database.reading():
+            b"\xff".decode()

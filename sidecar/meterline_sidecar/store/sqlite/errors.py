@@ -17,6 +17,8 @@ _UNPACK: Final = "user-defined function raised exception"
 """What SQLite says where ``store.packs`` cannot read a pack: no other function is defined."""
 _DECODE: Final = "Could not decode to UTF-8"
 """What Python says of a text with a byte that no text has; the text itself follows."""
+_SCHEMA: Final = b"malformed database schema"
+"""How SQLite begins what Python cannot read: it quotes the byte that no text has."""
 ROOM_BYTES_MIN: Final = 1 << 20  # under this, an I/O error is taken for a full disk
 
 
@@ -33,9 +35,7 @@ class translated:  # in lower case as it reads as a clause: `with translated(pat
         self, kind: object, error: BaseException | None, trace: object
     ) -> None:
         """Raise the error of ``errors.py`` that a driver's error stands for."""
-        if isinstance(
-            error, UnicodeDecodeError
-        ):  # of the schema, or of what SQLite says
+        if isinstance(error, UnicodeDecodeError) and error.object.startswith(_SCHEMA):
             raise _no_text(self._path) from error
         if isinstance(error, sqlite3.Error):
             raise _translate(self._path, error) from error
