@@ -19,7 +19,7 @@ from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.daemon import memory
+from meterline_sidecar.daemon import by_clock, memory
 from meterline_sidecar.daemon.assemble_archive import (
     open_edge_files,
     open_keeping,
@@ -247,7 +247,11 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     if parts.forwarder is not None and parts.forwarder.filing is not None:
         every(FILES_EVERY_S, "files", parts.forwarder.filing.run)
     if parts.config.retention.events is not None:
-        every(ARCHIVE_EVERY_S, "archive", parts.leading.only(partial(_archive, parts)))
+        every(
+            ARCHIVE_EVERY_S,
+            "archive",
+            parts.leading.only(partial(by_clock.archive, parts)),
+        )
 
 
 def _plan_jobs_of_leader(parts: Parts) -> None:
@@ -270,8 +274,8 @@ def _plan_jobs_of_leader(parts: Parts) -> None:
     # Everybody shows them.
     parts.schedule.every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(sign_ups.EVERY_S, "sign-ups", parts.sign_ups.run)
-    every(IMPORTS_EVERY_S, "imports", partial(_import, parts))
-    every(CLOSE_EVERY_S, "close", partial(_close, parts))
+    every(IMPORTS_EVERY_S, "imports", partial(by_clock.import_, parts))
+    every(CLOSE_EVERY_S, "close", partial(by_clock.close, parts))
 
 
 def _plan_following(parts: Parts, files: LoadedFiles, goes_on: Job) -> None:
@@ -355,30 +359,11 @@ async def _open_seals(database: Ledger, chain: ChainFiles) -> SealingDatabase:
     return sealing
 
 
-async def _close(parts: Parts) -> None:
-    """Close what is due, as far as this machine's clock says what is over."""
-    if parts.watch is None or parts.watch.is_right():
-        is_doubted = parts.absence is not None and parts.absence.ahead_ms() > 0
-        await parts.closer.run(by_itself=not is_doubted)
-
-
-async def _import(parts: Parts) -> None:
-    """Count what is committed, as far as this machine's clock says what is past."""
-    if parts.watch is None or parts.watch.is_right():
-        await parts.imports.run()
-
-
 async def _tell_invoices(parts: Parts) -> None:
     """Plan what Stripe is to be told of final invoices, and tell it."""
     await parts.at_stripe.run()
     if parts.config.stripe.mode == "send" and parts.stripe.invoicer is not None:
         await parts.stripe.invoicer.run()
-
-
-async def _archive(parts: Parts) -> None:
-    """Let old events go, as far as this machine's clock says how old they are."""
-    if parts.watch is None or parts.watch.is_right():
-        await parts.archive.run()
 
 
 async def _check_places(parts: Parts) -> None:
