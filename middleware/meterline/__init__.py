@@ -5,7 +5,6 @@ from meterline import MeterMiddleware
 app.add_middleware(MeterMiddleware)
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from meterline.asgi import MeterMiddleware
@@ -59,5 +58,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load what only an app with links to its customers' pages asks for, and hashing."""
     if name in ("portal_token", "read_portal_key"):
-        return getattr(import_module("meterline.portal"), name)
+        return getattr(__import__("meterline.portal", fromlist=[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,8 +11,7 @@ from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from meterline.compiled import in_python, install, native
 from meterline.exchange import METHODS, SCOPE_KEY, Exchange, WebSocket
 from meterline.generators import Begin
-from meterline.handle import current_event
-from meterline.left_out import LeftOut
+from meterline.handle import LeftOut, current_event
 from meterline.logs import Log
 from meterline.meter import Meter, encode
 from meterline.metering import Metering, checked_app

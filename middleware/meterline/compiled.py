@@ -8,9 +8,8 @@ compiler as this was installed, in another interpreter than CPython, and with
 import mmap
 import os
 from collections.abc import Callable
-from importlib import import_module
 from types import ModuleType
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from zlib import crc32
 
 from meterline.complaints import troubles, words
@@ -27,7 +26,7 @@ def _loaded() -> ModuleType | None:
     if os.environ.get(VARIABLE, "").lower() not in ("", "0", "false", "no", "off"):
         return None
     try:
-        module = import_module("meterline.native")
+        module = __import__("meterline.native", fromlist=["take"])
     except ModuleNotFoundError:  # not built
         return None
     except ImportError as error:
@@ -75,27 +74,29 @@ def install(**names: Any) -> bool:
     return True
 
 
-class Appender(Protocol):
-    """What writes to a map, one piece behind the other: a map itself can do so."""
+if TYPE_CHECKING:
 
-    def write(self, piece: bytes, /) -> int:
-        """Write all of a piece.
+    class Appender(Protocol):
+        """What writes to a map, one piece behind the other: a map itself can do so."""
 
-        Raises:
-            ValueError: it does not fit, or the map is closed.
-        """
-        ...
+        def write(self, piece: bytes, /) -> int:
+            """Write all of a piece.
 
-    def tell(self) -> int:
-        """Return where the next piece goes."""
-        ...
+            Raises:
+                ValueError: it does not fit, or the map is closed.
+            """
+            ...
 
-    def seek(self, position: int, /) -> object:
-        """Let it go somewhere else."""
-        ...
+        def tell(self) -> int:
+            """Return where the next piece goes."""
+            ...
+
+        def seek(self, position: int, /) -> object:
+            """Let it go somewhere else."""
+            ...
 
 
-def appender(memory: mmap.mmap) -> Appender:
+def appender(memory: mmap.mmap) -> "Appender":
     """Return what appends to ``memory``, from its first byte on."""
     if native is None:
         return memory

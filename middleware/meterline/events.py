@@ -3,7 +3,7 @@
 How one is encoded stands in ``usage_event``, which an app does not load.
 """
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import Final
 
 SUBJECT_CHARS_MAX: Final = 256
@@ -66,67 +66,71 @@ class Kind(IntEnum):
     """A quantity recorded outside a request, or after its response was over."""
 
 
-class Flag(IntFlag):
-    """What was unusual about a usage event; several may be set."""
+class Flag:
+    """What was unusual about a usage event; several may be set.
 
-    INCOMPLETE = 1
+    Plain numbers: to make an enum of them takes longer than to load most modules here, and
+    to set one of it longer than to encode an event.
+    """
+
+    INCOMPLETE: Final = 1
     """The response ended without its last body message: the client went away."""
-    ERROR = 2
+    ERROR: Final = 2
     """The app raised."""
-    CANCELLED = 4
+    CANCELLED: Final = 4
     """The request's task was cancelled."""
-    BAD_QUANTITY = 8
+    BAD_QUANTITY: Final = 8
     """A recorded quantity was no number from 0 to ``QUANTITY_MAX``, or one of more digits
     than ``DECIMALS_MAX`` behind the point, or before it, or a fraction as a float: left
     out."""
-    BAD_SUBJECT = 16
+    BAD_SUBJECT: Final = 16
     """The subject was no text of 1 to 256 characters, or its resolver raised."""
-    BAD_UNITS = 32
+    BAD_UNITS: Final = 32
     """One that was left out is called ``units``: how many there were is not known,
     and they are not taken for the 1 of an event that says nothing of them."""
-    STRAY = 64
+    STRAY: Final = 64
     """A use recorded where the request that it belongs to could not be told: it has no
     subject, because it might be somebody else's."""
-    OF_REQUEST = 128
+    OF_REQUEST: Final = 128
     """A use that belongs to an HTTP request: recorded while its response was still
     going out, or after it. It has the request's subject, route, method and status, and
     filters see it as a ``request``; it is no call of its own."""
-    OF_WEBSOCKET = 256
+    OF_WEBSOCKET: Final = 256
     """The same of a websocket."""
-    PART = OF_REQUEST | OF_WEBSOCKET
-    UNITS_APART = 512
+    PART: Final = OF_REQUEST | OF_WEBSOCKET
+    UNITS_APART: Final = 512
     """Its ``units`` stand in uses that were written while it was open."""
-    BAD_PROPERTY = 1024
+    BAD_PROPERTY: Final = 1024
     """A property was left out: its name or value cannot be taken, or there are too many.
     What it was said of still counts, without it."""
-    BAD_ID = 2048
+    BAD_ID: Final = 2048
     """An id of the app's own could not be taken: it counts each time that it comes."""
-    HELD = 1 << 16
+    HELD: Final = 1 << 16
     """Set by the sidecar: the time cannot be right: ahead, or before 2026."""
-    RELEASED = 1 << 17
+    RELEASED: Final = 1 << 17
     """Set by the sidecar: the event that is counted in place of one that was held."""
-    EXTERNAL = 1 << 18
+    EXTERNAL: Final = 1 << 18
     """Set by the sidecar: it came over HTTP, under a name that its sender gave it."""
-    NAMED = 1 << 19
+    NAMED: Final = 1 << 19
     """Set by the sidecar: its app gave it an id, under which it counts once."""
-    DUPLICATE = 1 << 20
+    DUPLICATE: Final = 1 << 20
     """Set by the sidecar: an event with its id, which says the same, was there before.
     That one counts, and this one does not."""
-    CONFLICT = 1 << 21
+    CONFLICT: Final = 1 << 21
     """Set by the sidecar: an event with its id, which says something else, was there
     before. That one counts, and this one does not."""
-    REPEATED = 1 << 22
+    REPEATED: Final = 1 << 22
     """Set by the sidecar: a request that its client sent again under a key of its own.
     It counts for those meters alone that say so."""
-    CORRECTION = 1 << 23
+    CORRECTION: Final = 1 << 23
     """Set by the sidecar: no use, but the place in the order of events from which on a
     correction holds."""
-    ROLLED_UP = 1 << 24
+    ROLLED_UP: Final = 1 << 24
     """Set by an edge: no use of its own, but what some of its events come to, by the
     meters of its centre. It counts there alone."""
 
 
-LEFT_OUT: Final = int(Flag.BAD_QUANTITY | Flag.BAD_PROPERTY | Flag.BAD_ID)
+LEFT_OUT: Final = Flag.BAD_QUANTITY | Flag.BAD_PROPERTY | Flag.BAD_ID
 """Flags of events that something was left out of."""
-UNCOUNTED: Final = int(Flag.HELD | Flag.DUPLICATE | Flag.CONFLICT | Flag.CORRECTION)
+UNCOUNTED: Final = Flag.HELD | Flag.DUPLICATE | Flag.CONFLICT | Flag.CORRECTION
 """Flags of events that no meter counts."""

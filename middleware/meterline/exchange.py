@@ -251,7 +251,7 @@ class Exchange(Request, eq=False):
 class WebSocket(Exchange, eq=False):
     """One websocket connection: one event, when it closes."""
 
-    part: ClassVar[int] = int(Flag.OF_WEBSOCKET)
+    part: ClassVar[int] = Flag.OF_WEBSOCKET
 
     def send(self, message: Message) -> Awaitable[None]:
         """Take note of what the app sends, and pass it on."""

@@ -6,11 +6,11 @@ request in which a generator began is remembered, and its end runs as part of th
 """
 
 import sys
+from _weakref import ref  # as in `stray`
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
-from weakref import ref
 
 from msgspec import Struct
 

@@ -193,3 +193,14 @@ def _adopt(owner: Handle) -> None:
 
 
 generators.tell_owners(_owner, _adopt)
+
+
+class LeftOut(OpenEvent, kw_only=True, eq=False):
+    """In place of an event: the current one of requests that make none.
+
+    One for all of them: it holds nothing.
+    """
+
+    start_ns: int = sys.maxsize  # in a forked child, too
+    flags: int = LEFT_OUT
+    is_over: bool = True

@@ -5,10 +5,10 @@ error that somebody outside of the middleware answers, a client that has left.
 """
 
 import sys
+from _weakref import ref  # as in `stray`
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final, cast
-from weakref import ref
 
 from meterline.asgi_types import Message, Receive, Scope, Send
 

@@ -7,7 +7,7 @@ stopped, slow or gone costs its caller nothing. See ``wire.py`` for the protocol
 import contextlib
 import time
 from enum import Enum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from meterline import system
 from meterline.spool.scan import DAMAGED, Loss, Part
@@ -33,48 +33,50 @@ SETTLED_S: Final = 5.0
 READ_BYTES: Final = 64 << 10
 
 
-class Source(Protocol):
-    """What a link sends: the spool of a living or of a dead producer."""
+if TYPE_CHECKING:
 
-    @property
-    def hello(self) -> Hello:
-        """Who the producer is."""
-        ...
+    class Source(Protocol):
+        """What a link sends: the spool of a living or of a dead producer."""
 
-    @property
-    def recorded_seq(self) -> int:
-        """The highest number recorded so far."""
-        ...
+        @property
+        def hello(self) -> Hello:
+            """Who the producer is."""
+            ...
 
-    @property
-    def excluded(self) -> int:
-        """How many requests were left out on purpose, as far as that is known."""
-        ...
+        @property
+        def recorded_seq(self) -> int:
+            """The highest number recorded so far."""
+            ...
 
-    def claim(self, ledger: int) -> None:
-        """Take note of which ledger takes what is sent from now on.
+        @property
+        def excluded(self) -> int:
+            """How many requests were left out on purpose, as far as that is known."""
+            ...
 
-        Raises:
-            OSError, WireError: it is not to be sent there.
-        """
-        ...
+        def claim(self, ledger: int) -> None:
+            """Take note of which ledger takes what is sent from now on.
 
-    def resume(self, last_seq: int) -> None:
-        """Send again what follows ``last_seq``."""
-        ...
+            Raises:
+                OSError, WireError: it is not to be sent there.
+            """
+            ...
 
-    @property
-    def is_company(self) -> bool:
-        """Whether so much is to be sent that it need not wait for more."""
-        ...
+        def resume(self, last_seq: int) -> None:
+            """Send again what follows ``last_seq``."""
+            ...
 
-    def next_part(self) -> Part | None:
-        """Return what to send next; ``None`` if there is nothing now."""
-        ...
+        @property
+        def is_company(self) -> bool:
+            """Whether so much is to be sent that it need not wait for more."""
+            ...
 
-    def ack(self, seq: int) -> None:
-        """Take note that everything up to ``seq`` is on the sidecar's disk."""
-        ...
+        def next_part(self) -> Part | None:
+            """Return what to send next; ``None`` if there is nothing now."""
+            ...
+
+        def ack(self, seq: int) -> None:
+            """Take note that everything up to ``seq`` is on the sidecar's disk."""
+            ...
 
 
 class State(Enum):
@@ -96,7 +98,7 @@ class Link:
         OSError: nobody listens on the socket, or it cannot be reached.
     """
 
-    def __init__(self, path: AnyPath, source: Source) -> None:
+    def __init__(self, path: AnyPath, source: "Source") -> None:
         self._source = source
         self._socket = system.connect(path)
         hello = source.hello

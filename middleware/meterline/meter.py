@@ -2,10 +2,10 @@
 
 import atexit
 import time
+from _weakrefset import WeakSet  # `threading` has it from there, too
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Self, Unpack
-from weakref import WeakSet
 
 import msgspec
 from msgspec import Struct
@@ -375,7 +375,7 @@ class Meter:
         """What was recorded, dropped and shipped by this process."""
         shipper = self.shipper
         return Stats(
-            **self._tally.total._asdict(),
+            **msgspec.structs.asdict(self._tally.total),
             failed=self.failed,
             excluded=self.excluded,
             complaints=dict(self.complaints.counts),

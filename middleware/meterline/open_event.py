@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextvars import copy_context
 from time import time_ns
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -38,12 +38,14 @@ T = TypeVar("T")
 generators: Final = Generators(is_collecting=traffic.is_collecting)
 
 
-class Keeper(Protocol):
-    """Who holds an event after its request: a ``Handle``."""
+if TYPE_CHECKING:
 
-    def settle(self, event: "OpenEvent") -> None:
-        """Keep only what later uses need."""
-        ...
+    class Keeper(Protocol):
+        """Who holds an event after its request: a ``Handle``."""
+
+        def settle(self, event: "OpenEvent") -> None:
+            """Keep only what later uses need."""
+            ...
 
 
 def set_as_usual(kind: type[T]) -> type[T]:
@@ -82,9 +84,9 @@ class OpenEvent(Struct, kw_only=True, eq=False):
     left_at: int = 0
     """0 until the app's call has ended, with its background tasks; then as
     ``Traffic.end`` says."""
-    handle: Keeper | None = None
+    handle: "Keeper | None" = None
 
-    part: ClassVar[int] = int(Flag.OF_REQUEST)
+    part: ClassVar[int] = Flag.OF_REQUEST
     """The flag of a use that belongs to this event."""
 
     __repr__ = object.__repr__  # a struct's would name all that its request says

@@ -232,7 +232,7 @@ def bad_quantity(name: object) -> int:
     """Return the flags of an event that a quantity called ``name`` was left out of."""
     if checked_quantity(name, 0)[0] == UNITS:
         return int(Flag.BAD_QUANTITY | Flag.BAD_UNITS)
-    return int(Flag.BAD_QUANTITY)
+    return Flag.BAD_QUANTITY
 
 
 def checked_subject(subject: object) -> tuple[str, str]:

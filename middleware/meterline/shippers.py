@@ -7,9 +7,9 @@ each request, or wraps each of its parts, has one of them all the same.
 import contextlib
 import os
 import threading
+from _weakrefset import WeakSet  # `threading` has it from there, too
 from functools import partial
 from typing import Final
-from weakref import WeakSet
 
 from msgspec import Struct
 

@@ -8,7 +8,6 @@ long: it runs in the request.
 import operator
 import os
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -291,7 +290,7 @@ def _secret(key: object) -> bytes:
 def _digest_with(secret: bytes) -> Callable[[bytes], str]:
     """Return what makes subjects of API keys."""
     # Loaded by who asks for it: with hashing comes OpenSSL, for some milliseconds.
-    hmac: Any = import_module("hmac")
+    hmac: Any = __import__("hmac")
 
     def digest(value: bytes) -> str:
         code: bytes = hmac.digest(secret, value, "sha256")

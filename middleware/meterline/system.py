@@ -7,7 +7,6 @@ where there is none (Windows): then events wait in memory, and the log says so.
 import _socket  # `socket` makes an enum of each family of its constants first
 import atexit
 import errno
-import importlib
 import mmap
 import os
 import sys
@@ -33,7 +32,9 @@ _SO_NO_SIGNAL: Final[int | None] = getattr(_socket, "SO_NOSIGPIPE", None)
 
 def _module(name: str) -> ModuleType | None:
     try:
-        return importlib.import_module(name)
+        return __import__(
+            name
+        )  # `importlib` brings `warnings`, which nothing here uses
     except ImportError:
         return None
 

@@ -8,7 +8,7 @@ events have something in memory, so that a worker that is killed leaves their nu
 from collections.abc import Callable
 from contextvars import Context
 from time import perf_counter_ns
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 PART_NS: Final = 2_000_000_000  # how long units wait for the spool
 NOTED_NS: Final = 200_000_000  # after which a kill leaves their number
@@ -16,24 +16,26 @@ NAMELESS_NS: Final = 60_000_000_000  # how long they wait for a subject
 ANSWER_NS: Final = 5_000_000_000  # how long an error handler has for its answer
 
 
-class Waiting(Protocol):
-    """An open event, as seen from here."""
+if TYPE_CHECKING:
 
-    def write_part(self, *, must: bool) -> bool:
-        """Write what was recorded so far; return whether it could be done.
+    class Waiting(Protocol):
+        """An open event, as seen from here."""
 
-        Args:
-            must: even if it is not known whose it is.
-        """
-        ...
+        def write_part(self, *, must: bool) -> bool:
+            """Write what was recorded so far; return whether it could be done.
 
-    def end(self, error: BaseException | None) -> None:
-        """Write the event as it stands."""
-        ...
+            Args:
+                must: even if it is not known whose it is.
+            """
+            ...
 
-    def fail(self) -> None:
-        """Count what an error has cost."""
-        ...
+        def end(self, error: BaseException | None) -> None:
+            """Write the event as it stands."""
+            ...
+
+        def fail(self) -> None:
+            """Count what an error has cost."""
+            ...
 
 
 class Room:
@@ -55,7 +57,7 @@ class Room:
         self._noted: set[Waiting] = set()
         self._note: Callable[[int], None] = _ignore
 
-    def remove(self, event: Waiting) -> None:
+    def remove(self, event: "Waiting") -> None:
         """Note that all units of ``event`` are written, or about to be."""
         self.units.pop(event, None)
         if self._noted and event in self._noted:
@@ -110,7 +112,7 @@ class Room:
             self._noted = {event for event in noted if event in self.units}
             self._note(len(self._noted))
 
-    def _is_written(self, event: Waiting, waited_ns: int, context: Context) -> bool:
+    def _is_written(self, event: "Waiting", waited_ns: int, context: Context) -> bool:
         must = waited_ns >= NAMELESS_NS
         try:
             return context.run(event.write_part, must=must)

@@ -26,6 +26,7 @@ What passes between two sidecars is in ``edge_wire``.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from struct import Struct as Layout
 from typing import Annotated, Final, TypeVar
 from zlib import crc32
@@ -142,10 +143,23 @@ FromApp = Hello | Batch | Lost | Bye
 FromSidecar = Welcome | Ack | Refusal
 
 _encode = msgspec.msgpack.Encoder().encode
-_from_app: msgspec.msgpack.Decoder[FromApp] = msgspec.msgpack.Decoder(FromApp)
-_from_sidecar: msgspec.msgpack.Decoder[FromSidecar] = msgspec.msgpack.Decoder(
-    FromSidecar
-)
+
+
+# Made when they are asked for: neither side needs that of the other, and the app its own
+# only where it is connected.
+@cache
+def _from_app() -> msgspec.msgpack.Decoder[FromApp]:
+    return msgspec.msgpack.Decoder(FromApp)
+
+
+@cache
+def _from_sidecar() -> msgspec.msgpack.Decoder[FromSidecar]:
+    return msgspec.msgpack.Decoder(FromSidecar)
+
+
+@cache
+def _hello() -> msgspec.msgpack.Decoder[Hello]:
+    return msgspec.msgpack.Decoder(Hello)
 
 
 class WireError(ValueError):
@@ -189,7 +203,7 @@ def decode_from_app(body: bytes) -> FromApp:
     Raises:
         WireError: ``malformed`` when it is none of the frames above.
     """
-    return decoded(_from_app, body)
+    return decoded(_from_app(), body)
 
 
 def decode_from_sidecar(body: bytes) -> FromSidecar:
@@ -198,7 +212,16 @@ def decode_from_sidecar(body: bytes) -> FromSidecar:
     Raises:
         WireError: ``malformed`` when it is none of the frames above.
     """
-    return decoded(_from_sidecar, body)
+    return decoded(_from_sidecar(), body)
+
+
+def decode_hello(body: bytes) -> Hello:
+    """Return who a producer is, as its spool has it.
+
+    Raises:
+        WireError: ``malformed`` when it does not say so.
+    """
+    return decoded(_hello(), body)
 
 
 def decoded(decoder: "msgspec.msgpack.Decoder[T]", body: bytes) -> T:

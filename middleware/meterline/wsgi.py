@@ -21,8 +21,7 @@ from meterline import inside, subjects, wsgi_apps
 from meterline.asgi_types import Scope
 from meterline.events import STATUS_MAX, Flag, Kind
 from meterline.exchange import METHODS, SCOPE_KEY, Exchange
-from meterline.handle import current_event
-from meterline.left_out import LeftOut
+from meterline.handle import LeftOut, current_event
 from meterline.meter import Meter
 from meterline.metering import Metering, Request, checked_app
 from meterline.open_event import set_as_usual

@@ -60,7 +60,7 @@ Where to read on
     ============== ================================================================
     living.py      a living producer's spool: opened, kept up, closed, deleted
     writer.py      the requests' side
-    reader.py      the shipping thread's side, over ``backlog.py``
+    reader.py      the shipping thread's side
     dead.py        what a dead worker left: found, locked, read, deleted
     room.py        how much all spools of one directory may take together
     scan.py        from bytes to numbered runs and losses, damage included

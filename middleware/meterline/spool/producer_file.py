@@ -6,15 +6,15 @@ drops the lock with the process, however that ends.
 """
 
 import mmap
-import operator
 import os
 import stat
 from contextlib import suppress
 from struct import Struct as Layout
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
 
 import msgspec
+from msgspec import Struct
 
 from meterline import system
 from meterline.spool import counter
@@ -22,7 +22,7 @@ from meterline.spool.folder import Folder
 from meterline.spool.modes import create_file
 from meterline.spool.segment import SUFFIX, remove_file
 from meterline.system import AnyPath
-from meterline.wire import SEQ_MAX, Hello
+from meterline.wire import SEQ_MAX, Hello, WireError, decode_hello
 
 VERSION: Final = 1
 FILE_NAME: Final = "producer"
@@ -44,10 +44,8 @@ _COUNTERS: Final = range(_RECORDED_AT, _LEDGER_AT + counter.BYTES, counter.BYTES
 _HELLO_AT: Final = 256
 _HELLO_HEADER: Final = Layout("<II")  # length, crc
 
-_decode_hello: Final = msgspec.msgpack.Decoder(Hello).decode
 
-
-class Counts(NamedTuple):
+class Counts(Struct, frozen=True):
     """What became of a producer's events, as of the shipper's last look."""
 
     recorded: int
@@ -57,11 +55,19 @@ class Counts(NamedTuple):
 
     def plus(self, more: "Counts") -> "Counts":
         """Return all of both."""
-        return Counts(*map(operator.add, self, more))
+        return Counts(
+            recorded=self.recorded + more.recorded,
+            dropped=self.dropped + more.dropped,
+            acked=self.acked + more.acked,
+        )
 
     def since(self, before: "Counts") -> "Counts":
         """Return what has come since ``before``."""
-        return Counts(*map(operator.sub, self, before))
+        return Counts(
+            recorded=self.recorded - before.recorded,
+            dropped=self.dropped - before.dropped,
+            acked=self.acked - before.acked,
+        )
 
 
 NOTHING: Final = Counts(recorded=0, dropped=0, acked=0)
@@ -169,8 +175,8 @@ class ProducerFile:
             return None
         try:
             # Its CRC is no proof: that of nothing is right where all is zeros.
-            return _decode_hello(body)
-        except (msgspec.DecodeError, ValueError, RecursionError):
+            return decode_hello(body)
+        except WireError:
             return None
 
     @property

@@ -9,7 +9,7 @@ import pytest
 
 from meterline import wire
 from meterline.link import Link
-from meterline.spool.backlog import COMPANY_BYTES, Backlog
+from meterline.spool.reader import COMPANY_BYTES, Backlog
 from meterline.spool.scan import BATCH_BYTES_MAX, Loss, Part, Run
 from meterline.spool.segment import SEGMENT_BYTES_MIN, Segment
 from meterline.wire import (

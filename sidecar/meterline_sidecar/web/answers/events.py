@@ -11,8 +11,20 @@ from meterline_sidecar.where import KindName
 
 KINDS: Final[tuple[KindName, ...]] = get_args(KindName)
 """In the order of ``meterline.events.Kind``: an event's number is its place here."""
-_UNCOUNTED: Final = {str(flag.name).lower() for flag in Flag if flag & UNCOUNTED}
-_REPEATED: Final = str(Flag.REPEATED.name).lower()
+_FLAGS: Final = {
+    name.lower(): flag
+    for name, flag in vars(Flag).items()
+    if name.isupper() and flag.bit_count() == 1
+}
+
+
+def named_flags(flags: int) -> list[str]:
+    """Return what the flags of an event are called."""
+    return [name for name, flag in _FLAGS.items() if flag & flags]
+
+
+_UNCOUNTED: Final = frozenset(named_flags(UNCOUNTED))
+(_REPEATED,) = named_flags(Flag.REPEATED)
 
 
 class ShownPart(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from meterline_sidecar.web.answers.events import (
     ShownPart,
     ShownRolledUp,
     WholeEvent,
+    named_flags,
 )
 from meterline_sidecar.web.api.filed import archived_names, filed_by
 from meterline_sidecar.web.operations import Operation
@@ -121,9 +122,7 @@ def shown_event(event: audit.AuditEvent) -> ShownEvent:
         duration_us=event.duration_us,
         bytes_in=event.bytes_in,
         bytes_out=event.bytes_out,
-        flags=[
-            flag.name.lower() for flag in Flag(event.flags) if flag.name is not None
-        ],
+        flags=named_flags(event.flags),
         quantities=msgspec.json.decode(event.quantities) if event.quantities else {},
         properties=told.whole,
         parts=[
