@@ -124,9 +124,12 @@ def test_closing_many_takes_no_longer_than_closing_one(
     def join(thread: threading.Thread, timeout: float | None = None) -> None:
         joined[thread] = timeout
 
+    def lives(_thread: threading.Thread) -> bool:
+        return True
+
     monkeypatch.setattr(threading.Thread, "join", join)
     # As if each took long to end: who has ended already is not waited for.
-    monkeypatch.setattr(threading.Thread, "is_alive", lambda _thread: True)
+    monkeypatch.setattr(threading.Thread, "is_alive", lives)
     others = set(threading.enumerate())  # apps of other tests may record meanwhile
     meters = [Meter(**where, app_name=f"tenant {i}") for i in range(10)]
     for meter in meters:
