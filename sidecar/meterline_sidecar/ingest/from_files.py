@@ -188,7 +188,8 @@ async def _store(ledger: Ledger, committer: Committer, stored: Stored) -> None:
     head = await committer.write([piece])
     if head is None or head.mac != stored.mac:
         raise ArchiveFailed(
-            f"batch {stored.batch.id} of a file does not follow on what is here"
+            f"batch {stored.batch.id} of a file does not follow on what is here: `meterline"
+            " restore --without-archive` leaves the files aside"
         )
 
 

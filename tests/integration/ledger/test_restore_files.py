@@ -10,20 +10,27 @@ import pytest
 
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ingest import from_files
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.from_files import store_from_files, why_not
 from meterline_sidecar.ingest.names import Name
 from meterline_sidecar.ledger.archived import LINES, PARQUET, Form
-from meterline_sidecar.ledger.bundle import Stored
+from meterline_sidecar.ledger.bundle import Bundle, Stored
+from meterline_sidecar.ledger.chain import GENESIS, batch_mac
 from meterline_sidecar.ledger.restore import Later, Openers, Restored, restore
-from meterline_sidecar.ledger.shelf import DirectoryShelf, OwnShelf, first_event_of
+from meterline_sidecar.ledger.shelf import (
+    DirectoryShelf,
+    OwnShelf,
+    file_name,
+    first_event_of,
+)
 from meterline_sidecar.ledger.shelves import open_shelf
 from meterline_sidecar.store import fleet
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.events import BatchRow, EventRow
-from meterline_sidecar.store.open import open_copy, open_reader
+from meterline_sidecar.store.open import open_copy, open_ledger, open_reader
 from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.usage.aggregate import Aggregator
 from tests.integration.cli.test_archive import ARCHIVE, LATER, LATER_MS
@@ -223,6 +230,24 @@ async def test_what_somebody_forged_without_the_key_is_not_stored(
     assert restored.from_files.ended == (
         f"{first.name} at {folder}: batch {stored.batch.id} is not what was committed"
     )
+
+
+async def test_a_file_whose_worker_has_a_gap_before_it_is_refused_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    key = b"k" * 32
+    later = EventRow(5, NOON_MS, 0, None, "GET", "/", 200, 0, 0, 0, 0, None, None)
+    of_it = BatchRow(1, 0, 5, 5, 1, 1, 1, 0, NOON_MS)
+    mac = batch_mac(
+        key, GENESIS, batch=of_it, producer=WORKER, events=[later], losses=[]
+    )
+    bundle = Bundle(GENESIS, [Stored(of_it, WORKER, mac, [later], [])])
+    (tmp_path / file_name(1, mac, LINES.suffix)).write_bytes(LINES.encode(bundle))
+    ledger = await open_ledger(tmp_path / "meterline.db")
+
+    with pytest.raises(ArchiveFailed, match=r"batch 1 of a file.*--without-archive"):
+        await store_from_files(ledger, DirectoryShelf(tmp_path), key)
+    await ledger.close()
 
 
 async def test_files_in_a_bucket_are_found_as_well(
