@@ -347,7 +347,13 @@ def ordinal_of(name: str) -> int:
 
 def _create_map(path: str, size: int) -> tuple[mmap.mmap, int]:
     """Return the map of a new file, and a descriptor of it."""
-    fd = create_file(path)
+    try:
+        fd = create_file(path)
+    except FileExistsError:
+        # Left by a try that has come to the end of the app's stack, and could not even
+        # remove it. The directory is ours, and no two segments have one number.
+        os.unlink(path)
+        fd = create_file(path)
     try:
         # Room is taken now: a disk that is full is an error here, where it can be
         # handled, and not a SIGBUS that kills the app at some later write.

@@ -1,6 +1,9 @@
 """What the shipping thread has ready before a request or a link needs it."""
 
-from collections.abc import Iterator
+import contextlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,3 +87,33 @@ def test_what_waits_in_full_segments_is_read_whether_or_not_it_was_forced(
         assert records.count(PAYLOAD) == part.last_seq - part.first_seq + 1
         n_bytes += len(records)
     assert n_bytes == spool.reader.counts.recorded * (len(PAYLOAD) + RECORD_HEADER.size)
+
+
+def at_depth(left: int, what: Callable[[], None]) -> None:
+    """Call ``what`` where about so many frames of the stack are left."""
+    if left <= 0:
+        what()
+    else:
+        at_depth(left - 1, what)
+
+
+@pytest.mark.parametrize("left", range(1, 40))
+def test_a_segment_that_is_full_at_the_end_of_the_stack_has_a_next_one(
+    tmp_path: Path, left: int
+) -> None:
+    spool = Spool.open(tmp_path, app="t", host="h", pid=1, bytes_max=BYTES_MAX)
+    while spool.writer.left_bytes > len(PAYLOAD):
+        spool.writer.append(PAYLOAD)
+    depth = len(inspect.stack(0))
+
+    with contextlib.suppress(RecursionError):
+        at_depth(
+            sys.getrecursionlimit() - depth - left,
+            lambda: spool.writer.append(PAYLOAD),
+        )
+    spool.writer.append(PAYLOAD)
+    spool.maintain(sync_interval_s=None)
+
+    assert spool.kind == "file"
+    assert not any(segment.needs_file for segment in spool.writer.segments)
+    spool.abandon()
