@@ -7,12 +7,12 @@ import random
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import pytest
 
-from meterline.link import Link, Source, State
+from meterline.link import Link, State
 from meterline.spool.dead import DeadSource, DeadSpool, spool_directories
 from meterline.spool.living import Spool
 from meterline.spool.segment import SEGMENT_BYTES_MIN
@@ -20,6 +20,9 @@ from tests.fake_sidecar import FakeSidecar
 from tests.fault.host import rounds
 from tests.patience import PATIENCE_S
 from tests.producer import event
+
+if TYPE_CHECKING:
+    from meterline.link import Source
 
 pytestmark = pytest.mark.fault
 
@@ -127,7 +130,7 @@ class Shared:
         else:
             dead.close()
 
-    def _talk(self, source: Source, i: int, *, is_last: bool) -> State:
+    def _talk(self, source: "Source", i: int, *, is_last: bool) -> State:
         """Let a source send to a ledger, until that is done, refused or cut."""
         fails = not self._is_settling and self._chance.random() < 0.5
         self._cuts[i].acks_left = self._chance.randrange(4) if fails else NEVER

@@ -225,6 +225,27 @@ async def test_what_got_too_old_is_taken_out_and_what_is_in_doubt_before_it(
     assert (await row_of(database, ids[3])).reason == "too old"
 
 
+async def test_what_was_not_too_old_goes_after_all(database: Database) -> None:
+    young = HOUR + HOUR_MS
+    ids = await add_rows(
+        database,
+        new_row(0, state="expired"),
+        new_row(1, state="expired", hour_ms=young),
+        new_row(2, state="expired", hour_ms=young, stripe_customer=None),
+        new_row(3, state="dead", hour_ms=young),
+        new_row(4, state="expired", hour_ms=young, created_ms=young + 2),
+    )
+
+    async with database.transaction() as tx:
+        n_revived = await sending.revive(tx, expired_ms=young, now_ms=young + 1)
+
+    assert n_revived == 2
+    assert await states(database) == [
+        *("expired", "pending", "parked", "dead", "expired"),
+    ]
+    assert (await row_of(database, ids[1])).settled_ms is None
+
+
 async def test_what_an_older_copy_may_send_again_is_held(database: Database) -> None:
     ids = await add_rows(
         database, new_row(0), new_row(1), new_row(2, stripe_customer=None)

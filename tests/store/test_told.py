@@ -149,6 +149,22 @@ async def test_series_of_a_span_are_found_with_their_rows(database: Database) ->
     assert [row.id for row in rows] == [ids[1], ids[0]]
 
 
+async def test_series_with_a_row_in_doubt_are_found(database: Database) -> None:
+    await add_rows(
+        database,
+        new_row(0),
+        new_row(1, state="unresolved"),
+        new_row(2, state="unresolved"),
+        new_row(3, state="unresolved", stripe_customer="cus_b"),
+        new_row(4, state="dead", stripe_customer="cus_c"),
+    )
+
+    async with database.reading() as tx:
+        doubted = await reconciliation.doubted(tx)
+
+    assert doubted == {("api_calls", "cus_acme"), ("api_calls", "cus_b")}
+
+
 async def test_what_was_told_after_a_time_is_found_and_what_is_too_old(
     database: Database,
 ) -> None:

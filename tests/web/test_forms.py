@@ -263,6 +263,20 @@ def find_alerts(scene: Scene, chrome: WebDriver) -> None:
     assert value(chrome, "customer") == "acme"
 
 
+def find_decisions(scene: Scene, chrome: WebDriver) -> None:
+    enter(scene, chrome, "/audit")
+    assert "customer globex" in text(chrome, "#rows")
+
+    send(chrome, "main", customer="acmee")
+    assert "Nothing was decided about this customer yet" in text(chrome, "#rows")
+    clear(chrome, "customer")
+    send(chrome, "main", customer="acme")
+
+    assert "customer=acme" in chrome.current_url
+    assert "customer acme" in text(chrome, "#rows")
+    assert "globex" not in text(chrome, "#rows")
+
+
 def find_documents(scene: Scene, chrome: WebDriver) -> None:
     enter(scene, chrome, "/invoices")
     assert "No invoice is final yet" in text(chrome, "#rows")
@@ -540,6 +554,7 @@ def erase_name(scene: Scene, chrome: WebDriver) -> None:
 Submit = Callable[[Scene, WebDriver], None]
 FORMS: dict[str, Submit] = {
     "alerts.html: get": find_alerts,
+    "audit.html: get": find_decisions,
     "base.html: post /logout": log_out,
     "close.html: post /close": close_periods,
     "close.html: post /close/gap": accept_gap,

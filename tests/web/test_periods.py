@@ -47,6 +47,8 @@ async def test_weeks_become_final_one_after_the_other(open_web: OpenWeb) -> None
         assert ended.count('<a href="/invoices?period=2026-11">2026-11</a>') == 1
         page = (await web.http.get("/customers/acme?period=2026-11-09")).text
         assert "Final invoice 9 - 15 Nov 2026" in page
+        assert '<a href="?period=2026-11-02">2 - 8 Nov 2026</a>' in page
+        page = (await web.http.get("/customers/acme")).text
         assert '<a href="?period=2026-11-23">23 - 29 Nov 2026</a>' in page
 
 

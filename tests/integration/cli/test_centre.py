@@ -155,7 +155,7 @@ def test_check_tells_what_each_side_of_the_wire_lacks(tmp_path: Path) -> None:
     with_all = [host.meterline("check").stdout for host in (centre, edge)]
 
     assert "centre.tls_key: there is no file" in without[0]
-    assert "centre.tls_certificate" not in without[0]
+    assert "centre.tls_certificate: there is no file" in without[0]
     assert "centre.ca_file: " in without[1]
     assert without[1].count("centre.token_file: ") == 1
     assert "centre.tls_certificate: " in broken
