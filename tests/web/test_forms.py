@@ -91,6 +91,11 @@ LATE = METERLINE.replace(
 LAST_MONTH = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
 
 
+def states_of_edges(scene: Scene) -> list[str]:
+    listed = json.loads(scene.meterline("edges", "list", "--json"))
+    return [edge["state"] for edge in listed["edges"]]
+
+
 @contextmanager
 def centre_in(folder: Path) -> Generator[Scene]:
     """Run a centre of which an edge was there once."""
@@ -119,7 +124,7 @@ def centre_in(folder: Path) -> Generator[Scene]:
     with centre:
         scene = Scene(centre, token, reader)
         with edge:
-            until(lambda: "connected" in scene.meterline("edges", "list"))
+            until(lambda: states_of_edges(scene) == ["connected"])
         given = ("--plan", "scale", "--subject", "payer_*")
         starts = ("--starts", f"{LAST_MONTH:%Y-%m}-01")
         scene.meterline("customers", "add", "payer", *given, *starts)
@@ -486,7 +491,7 @@ def decide_late(scene: Scene, chrome: WebDriver) -> None:
     noon = datetime.combine(LAST_MONTH, datetime.min.time(), UTC) + timedelta(hours=12)
     late = event(time_ms=int(noon.timestamp() * 1000), subject="payer_1")
     scene.live.ship(late, producer="0" * 31 + "6")
-    until(lambda: "waiting" in scene.meterline("late", "list"))
+    until(lambda: "payer" in scene.meterline("late", "list"))
     enter(scene, chrome, "/late", scene.reader)
     assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
     send(chrome, ".about")
