@@ -25,8 +25,8 @@ from meterline_sidecar.store.fence import fenced
 from meterline_sidecar.store.open import copy_ledger, open_ledger, open_reader
 from meterline_sidecar.store.packs import pack
 from meterline_sidecar.store.port import Candidate, Ledger, Tx
-from meterline_sidecar.store.postgres import dialect, driver, line
-from meterline_sidecar.store.postgres.connect import connect
+from meterline_sidecar.store.postgres import dialect, driver, line, migrate
+from meterline_sidecar.store.postgres.connect import Connection, connect
 from meterline_sidecar.store.postgres.errors import RAISED
 from meterline_sidecar.store.postgres.migrate import newest
 from tests.patience import PATIENCE_S
@@ -402,6 +402,26 @@ async def test_two_that_open_an_empty_database_at_once_make_one_ledger(
         assert await tx.fetch_all("SELECT schema_version FROM writer") == [(newest(),)]
     for one in opened:
         await one.close()
+
+
+async def test_a_ledger_that_another_process_makes_meanwhile_is_nobody_elses(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.url(server.create())
+    known = migrate._has_writer  # pyright: ignore[reportPrivateUsage]
+
+    async def just_before(connection: Connection) -> bool:
+        monkeypatch.undo()
+        there = await known(connection)
+        await (await open_ledger(url)).close()
+        return there
+
+    monkeypatch.setattr(migrate, "_has_writer", just_before)
+    ledger = await open_ledger(url)
+
+    async with ledger.reading() as tx:
+        assert await tx.fetch_all("SELECT schema_version FROM writer") == [(newest(),)]
+    await ledger.close()
 
 
 async def test_a_ledger_on_a_server_is_not_copied_to_a_file(

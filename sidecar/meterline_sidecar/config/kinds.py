@@ -86,18 +86,24 @@ def _value(value: object) -> str:
     text = TEXT.check(value)
     if text.startswith(QUANTITY_PREFIX):
         name = text.removeprefix(QUANTITY_PREFIX)
-        if _QUANTITY.fullmatch(name) and len(name) <= QUANTITY_NAME_CHARS_MAX:
+        if _is_quantity(name):
             return text
         raise Unfit(
-            f"no event has a quantity called `{name}`: a name is of 1 to"
-            f" {QUANTITY_NAME_CHARS_MAX} letters, digits and any of _ . : -"
+            f"no event has a quantity called `{name[: QUANTITY_NAME_CHARS_MAX + 1]}`: a"
+            f" name is of 1 to {QUANTITY_NAME_CHARS_MAX} letters, digits and any of _ . : -"
         )
     if text not in known:
         said = unknown("value", text, (*known, f"{QUANTITY_PREFIX}NAME"))
-        if nearest(text, known) is None and _QUANTITY.fullmatch(text):
+        if nearest(text, known) is None and _is_quantity(text):
             said += f"; what your code records as `{text}` is `{QUANTITY_PREFIX}{text}`"
         raise Unfit(said)
     return text
+
+
+def _is_quantity(name: str) -> bool:
+    return (
+        len(name) <= QUANTITY_NAME_CHARS_MAX and _QUANTITY.fullmatch(name) is not None
+    )
 
 
 def _http(value: object) -> str:

@@ -207,6 +207,13 @@ MISTAKES = {
         ":4: meter[0].value: no event has a quantity called `a b`: a name is of 1 to 64"
         " letters, digits and any of _ . : -"
     ),
+    f'[[meter]]\nname = "a"\naggregation = "sum"\nvalue = "quantities.{"a" * 99}"': (
+        f":4: meter[0].value: no event has a quantity called `{'a' * 65}`: a name is of 1"
+        " to 64 letters, digits and any of _ . : -"
+    ),
+    f'[[meter]]\nname = "a"\naggregation = "sum"\nvalue = "{"a" * 101}"': (
+        f":4: meter[0].value: unknown value `{'a' * 100}...` of 101 characters"
+    ),
     f'{METER}where = {{ routes = ["/"] }}': (
         ":4: meter[0].where.routes: unknown key `routes`; did you mean `route`?"
     ),

@@ -118,6 +118,9 @@ async def _check(connection: Connection, place: str, *, may_be_empty: bool) -> i
             "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'v', 'm', 'p', 'f')"
             " AND relnamespace = current_schema()::regnamespace"
         )
+        if tables and await _has_writer(connection):
+            # Another process has made the ledger between the two questions.
+            return await _check(connection, place, may_be_empty=may_be_empty)
         if tables or not may_be_empty:
             what = "is empty" if not tables else f"has {tables} tables of somebody else"
             raise ForeignDatabase(
