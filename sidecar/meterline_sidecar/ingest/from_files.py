@@ -109,7 +109,7 @@ async def _next(
     trouble: str | None = None
     wanted = marks.event_id + 1
     try:
-        names = await shelf.names(f"{FILES_OF}{max(0, wanted - REACH):012}")
+        names = await _names_up_to(shelf, wanted)
     except ArchiveFailed as error:
         return None, [], str(error)
     begins = {
@@ -143,6 +143,22 @@ async def _next(
             f" of them goes on with batch {marks.batch_id + 1}"
         )
     return None, [], trouble
+
+
+async def _names_up_to(shelf: OwnShelf, wanted: int) -> list[str]:
+    """Return the names of files that begin at an event, or up to ``REACH`` before it.
+
+    There may be thousands: where few events come, each hour of them is a file.
+    """
+    names: list[str] = []
+    place, end = (
+        f"{FILES_OF}{max(0, wanted - REACH):012}",
+        f"{FILES_OF}{wanted + 1:012}",
+    )
+    while place < end and (page := await shelf.names(place)):
+        names += page
+        place = page[-1]
+    return names
 
 
 def _behind(bundle: Bundle, marks: Marks) -> list[Stored] | None:

@@ -21,6 +21,7 @@ from meterline_sidecar.ledger.bundle import Bundle, Stored
 from meterline_sidecar.ledger.chain import GENESIS, batch_mac
 from meterline_sidecar.ledger.restore import Later, Openers, Restored, restore
 from meterline_sidecar.ledger.shelf import (
+    NAMES_MAX,
     DirectoryShelf,
     OwnShelf,
     file_name,
@@ -203,6 +204,19 @@ async def test_files_of_others_and_damaged_ones_are_passed_over_and_told(
     )
     assert nowhere.from_files.ended is not None
     assert "unmounted cannot be looked at" in nowhere.from_files.ended
+
+
+async def test_the_file_that_goes_on_is_found_behind_a_thousand_others(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    backup, _ = await lost(sidecar, tmp_path)
+    folder = tmp_path / "archive"
+    for i in range(NAMES_MAX + 1):
+        (folder / file_name(0, i.to_bytes(8), LINES.suffix)).write_text("an hour")
+
+    restored = await put_back(backup, tmp_path / "new", DirectoryShelf(folder))
+
+    assert restored.from_files.events == DAYS * PER_DAY
 
 
 def of_another_folder(folder: Path) -> Path:
