@@ -58,5 +58,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load what only an app with links to its customers' pages asks for, and hashing."""
     if name in ("portal_token", "read_portal_key"):
+        # Not by `importlib`, as in `system`.
         return getattr(__import__("meterline.portal", fromlist=[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,7 @@ def _loaded() -> ModuleType | None:
     """Return the extension module; ``None`` where all goes the way in Python."""
     if os.environ.get(VARIABLE, "").lower() not in ("", "0", "false", "no", "off"):
         return None
-    try:
+    try:  # not by `importlib`, as in `system`
         module = __import__("meterline.native", fromlist=["take"])
     except ModuleNotFoundError:  # not built
         return None

@@ -32,9 +32,8 @@ _SO_NO_SIGNAL: Final[int | None] = getattr(_socket, "SO_NOSIGPIPE", None)
 
 def _module(name: str) -> ModuleType | None:
     try:
-        return __import__(
-            name
-        )  # `importlib` brings `warnings`, which nothing here uses
+        # Not by `importlib`: it brings `warnings`, which nothing here uses.
+        return __import__(name)
     except ImportError:
         return None
 

@@ -266,7 +266,7 @@ class Collection:
     async def keep_after_all(
         self, tx: Tx, invoice: DocumentRow, payment: Payment, step: Step
     ) -> None:
-        """Keep that money which was given back, by its reference, did not go.
+        """Keep money that was to go back, under its reference, and did not.
 
         The invoice is paid by it again, beyond what is left where it was credited since.
 

@@ -15,7 +15,6 @@ One hour: `enqueue` compares its usage with the outbox and adds a row; `report` 
 the row as `sending`, then sends it by `api`, chosen by `batching` and paced by `pacing`;
 `settle` says what the answer makes of the row. What was dropped later comes by
 `webhooks`, what stayed in doubt is settled by `reconcile`, what needs a person by
-`by_hand`; both say it again by `replace`. `account` says whose
-key may be used, `states` what a state means, `health`
-how it all fares, and `service` when each of them acts.
+`by_hand`; both say it again by `replace`. `account` says whose key may be used, `states`
+what a state means, `health` how it all fares, and `service` when each of them acts.
 """

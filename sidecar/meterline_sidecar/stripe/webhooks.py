@@ -94,19 +94,13 @@ class Asking:
         *,
         key: str | None = None,
     ) -> dict[str, Any]:
-        """Return an object of Stripe's: whoever asks here only reads."""
-        assert (method, key) == ("get", None), "nothing is changed by asking"
-        return await self.read(path, params)
-
-    async def read(
-        self, path: str, params: Mapping[str, object] | None = None
-    ) -> dict[str, Any]:
-        """Return an object of Stripe's.
+        """Return an object of Stripe's: whoever asks here only reads.
 
         Raises:
             StripeRefused: there is no such object, or the key may not read it.
             MeterlineError: Stripe does not say, or did not when it was asked last.
         """
+        assert (method, key) == ("get", None), "nothing is changed by asking"
         wait_s = (self._ask_at_ms - self._wall.now_ms()) / 1000
         if self._trouble is not None and 0 < wait_s <= FETCH_BACKOFF.max_s:
             raise self._trouble
@@ -272,7 +266,7 @@ class Webhooks:
         if told.account is not None:
             return {}, None, f"of the connected account {told.account}"
         if told.data is None:
-            found = await self._payments.read(f"/v1/events/{event.id}")
+            found = await self._payments.call("get", f"/v1/events/{event.id}")
             told = msgspec.convert(found, type=SnapshotEvent)
         about: Mapping[str, Any] = {} if told.data is None else told.data.object
         if event.type not in OF_CHARGES:
@@ -304,8 +298,8 @@ class Webhooks:
         if charge.get("invoice") is not None or not isinstance(intent, str):
             return charge.get("invoice")
         payment = {"type": "payment_intent", "payment_intent": intent}
-        found = await self._payments.read(
-            "/v1/invoice_payments", {"payment": payment, "limit": 1}
+        found = await self._payments.call(
+            "get", "/v1/invoice_payments", {"payment": payment, "limit": 1}
         )
         listed: object = found.get("data")
         if not isinstance(listed, list):
@@ -322,7 +316,7 @@ class Webhooks:
             if report.data is None:
                 # Webhooks of this kind are thin: the data is fetched.
                 path = f"/v2/core/events/{event.id}"
-                found = await self._reports.read(path)
+                found = await self._reports.call("get", path)
                 report = msgspec.convert(found, type=DropReport)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             return f"of an unknown shape: {error}"

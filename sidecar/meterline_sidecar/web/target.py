@@ -1,10 +1,11 @@
 """What a request asks for, however it is written."""
 
+from typing import Final
 from urllib.parse import unquote
 
 from starlette.types import Scope
 
-SCHEMES = (b"http", b"https")
+SCHEMES: Final = (b"http", b"https")
 
 
 def in_origin_form(scope: Scope) -> Scope:
